@@ -1,0 +1,1 @@
+"""Icebrick: backup and restore of OpenStack Cinder volumes in restic repositories."""

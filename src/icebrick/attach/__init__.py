@@ -1,0 +1,1 @@
+"""Connection info to a device on this host, and back."""

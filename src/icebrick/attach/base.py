@@ -1,0 +1,25 @@
+"""How a workflow gets at a volume's bytes on this host."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from icebrick.blockdev import BlockSource, BlockTarget
+from icebrick.connection import ConnectionInfo, ConnectorProperties
+
+
+class Connector(Protocol):
+    """Makes devices of this host from what Cinder answers. All failures are AttachError."""
+
+    def properties(self) -> ConnectorProperties:
+        """What Cinder must know of this host."""
+
+    def open_source(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[BlockSource]:
+        """Connect, check that the device is one and has `size` bytes, open it for reading; disconnect at the end."""
+
+    def open_target(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[BlockTarget]:
+        """The same, for reading and writing."""
+
+    def disconnect(self, info: ConnectionInfo) -> None:
+        """Remove what a dead run may have left of this connection; nothing left is fine."""

@@ -1,0 +1,1 @@
+"""OpenStack in our words. No type of the SDK gets out of here."""

@@ -1,0 +1,1 @@
+"""A real Keystone and a real Cinder in two processes, for tests and the demonstration."""

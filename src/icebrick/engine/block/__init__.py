@@ -1,0 +1,1 @@
+"""A volume as an image: one file node whose content is fixed-size blocks."""

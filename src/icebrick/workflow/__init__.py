@@ -1,0 +1,1 @@
+"""What the operator asks for: joins repository, engine, cloud and attach."""
