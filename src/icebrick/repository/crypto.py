@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from icebrick.blockdev import Data
@@ -73,7 +73,7 @@ class Key:
         # ECB of a single block is how Poly1305-AES is defined
         return self.mac_r + Cipher(algorithms.AES(self.mac_k), modes.ECB()).encryptor().update(iv)  # noqa: S305
 
-    def _ctr(self, iv: bytes):  # type: ignore[no-untyped-def]
+    def _ctr(self, iv: bytes) -> CipherContext:
         return Cipher(algorithms.AES(self.encrypt), modes.CTR(iv)).encryptor()
 
 
