@@ -21,6 +21,7 @@
     │   ├── UnexpectedStateError
     │   └── CloudUnavailableError              retryable
     ├── AttachError                       1
+    ├── DevcloudError                     1    the development cloud could not be started or removed
     └── IncompleteError                   3    some volumes failed, or a verification found differences
 
 The codes of the repository errors are restic's. SIGINT and SIGTERM end with 130.
@@ -145,6 +146,10 @@ class CloudUnavailableError(CloudError):
 
 class AttachError(IcebrickError):
     """A volume could not be made visible on this host, or is not what Cinder promised."""
+
+
+class DevcloudError(IcebrickError):
+    """The development cloud could not be started, used or removed."""
 
 
 class IncompleteError(IcebrickError):

@@ -1,0 +1,267 @@
+"""A whole devcloud: made, looked at and removed by its directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from icebrick.devcloud import faults as fault_files
+from icebrick.devcloud import host, processes
+from icebrick.devcloud.accounts import clouds_yaml, seed_content
+from icebrick.devcloud.conffiles import cinder_conf, keystone_conf
+from icebrick.devcloud.environment import default_environment, prepare_environment
+from icebrick.devcloud.faults import Fault, Operation
+from icebrick.devcloud.layout import Layout, layout_of, write_private
+from icebrick.devcloud.locking import locked_directory
+from icebrick.devcloud.record import ProcessId, Record, Settings, find_record, save_record
+from icebrick.errors import DevcloudError, UsageError
+from icebrick.progress import NO_PROGRESS, Progress
+from icebrick.secret import Secret
+
+START_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What volumes leave on this host, whatever Cinder's database says.
+
+    `files` are those of volumes and volume snapshots, relative to the pool; `loops` and `mounts` are of volumes only.
+    """
+
+    files: frozenset[str] = frozenset()
+    loops: frozenset[host.LoopDevice] = frozenset()
+    mounts: frozenset[host.Mount] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.loops or self.mounts)
+
+
+NOTHING = Footprint()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a devcloud is now. Without a record there is none in the directory."""
+
+    directory: Path
+    record: Record | None
+    servers: tuple[processes.ServerProcess, ...]
+    loops: tuple[host.LoopDevice, ...]
+    mounts: tuple[host.Mount, ...]
+    footprint: Footprint
+
+    @property
+    def running(self) -> bool:
+        return {server.name for server in self.servers} == set(processes.SERVERS)
+
+
+class Devcloud:
+    """The devcloud in `directory`, which need not exist yet. Needs root: it mounts and makes loop devices.
+
+    `environment` is the folder of the virtual environment for Cinder and Keystone. Two processes may use one
+    devcloud: `up` and `down` wait for each other.
+    """
+
+    def __init__(self, directory: Path, *, environment: Path | None = None) -> None:
+        self.layout: Layout = layout_of(directory)
+        self._environment = environment or default_environment()
+        self._children: list[processes.StartedServer] = []  # ours to reap
+
+    @property
+    def clouds_yaml(self) -> Path:
+        """The file for OS_CLIENT_CONFIG_FILE; its clouds are named like their users, such as alice."""
+        return self.layout.clouds
+
+    def up(self, settings: Settings | None = None, *, owned: bool = False, progress: Progress = NO_PROGRESS) -> Status:
+        """Start what is not running and return when all answers.
+
+        A devcloud that exists keeps its settings, its ports and its volumes. With `owned`, the servers end when
+        this process ends, however it ends. When `up` fails nothing runs, and the directory has the logs.
+        """
+        python = prepare_environment(self._environment, progress)
+        with locked_directory(self.layout.directory):
+            record = find_record(self.layout)
+            if record is None:
+                _refuse_foreign(self.layout)
+            elif settings not in (None, record.settings):
+                raise UsageError(
+                    f"the devcloud in {self.layout.directory} was made with other settings",
+                    hint="Remove it first with 'icebrick devcloud down'.",
+                )
+            if not self.status().running:
+                with progress.task("start Keystone and Cinder"):
+                    self._start(record, settings or Settings(), python, _this_process() if owned else None)
+        return self.status()
+
+    def _start(self, record: Record | None, settings: Settings, python: Path, owner: ProcessId | None) -> None:
+        settings = record.settings if record else settings
+        _check_host(settings)
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as sockets:
+            undo.callback(self._release)
+            processes.stop_servers(self.layout.directory)  # one of the two may still run
+            keystone = sockets.enter_context(_listen(record.keystone_port if record else settings.keystone_port))
+            cinder = sockets.enter_context(_listen(record.cinder_port if record else settings.cinder_port))
+            record = Record(
+                settings=settings,
+                keystone_port=keystone.getsockname()[1],
+                cinder_port=cinder.getsockname()[1],
+                password=record.password if record else Secret(secrets.token_urlsafe(18)),
+                owner=owner,
+            )
+            save_record(self.layout, record)  # before anything else is made: `down` removes only what has one
+            self._write_files(record)
+            host.mount_pool(self.layout, settings)
+            listeners = {processes.KEYSTONE: keystone, processes.CINDER: cinder}
+            self._start_servers(listeners, python, owner)
+            undo.pop_all()
+
+    def _write_files(self, record: Record) -> None:
+        for server, text in (
+            (processes.KEYSTONE, keystone_conf(self.layout, record)),
+            (processes.CINDER, cinder_conf(self.layout, record, self._environment)),
+        ):
+            write_private(self.layout.config(server), text)
+        write_private(self.layout.seed, seed_content(record))
+        write_private(self.layout.clouds, clouds_yaml(record))
+        (self.layout.directory / "cinder" / "locks").mkdir(parents=True, exist_ok=True)
+
+    def _start_servers(self, listeners: dict[str, socket.socket], python: Path, owner: ProcessId | None) -> None:
+        started = []
+        for name, listener in listeners.items():
+            server = processes.start_server(name, self.layout, python, listener, owner)
+            self._children.append(server)
+            started.append(server)
+        processes.wait_ready(started, self.layout, timeout=START_SECONDS)
+
+    def down(self, *, keep: bool = False) -> None:
+        """End the servers, unmount, detach, and remove the directory; with `keep` it and the volumes stay for `up`.
+
+        Works after any of the processes was killed, and where nothing is. DevcloudError if a volume is still in use.
+        """
+        if not self.layout.directory.exists():
+            return
+        with locked_directory(self.layout.directory):
+            if not self.layout.record.exists():
+                _refuse_foreign(self.layout)
+            self._release()
+            if not keep:
+                _remove(self.layout)
+
+    def stop(self, server: str, *, kill: bool = False) -> None:
+        """End one server, "keystone" or "cinder"; with `kill` as by kill -9. `up` starts it again."""
+        processes.stop_servers(self.layout.directory, [server], kill=kill)
+        self._reap()
+
+    def _release(self) -> None:
+        processes.stop_servers(self.layout.directory)
+        self._reap()
+        host.release_all(self.layout.directory)
+
+    def _reap(self) -> None:
+        for server in [child for child in self._children if child.process.poll() is not None]:
+            self._children.remove(server)
+            os.close(server.ready)
+
+    def status(self) -> Status:
+        directory = self.layout.directory
+        return Status(
+            directory=directory,
+            record=find_record(self.layout),
+            servers=processes.find_servers(directory),
+            loops=host.find_loops(directory),
+            mounts=host.find_mounts(directory),
+            footprint=self.footprint(),
+        )
+
+    def footprint(self) -> Footprint:
+        """What volumes and volume snapshots hold on this host now."""
+        pool = self.layout.pool
+        loops = frozenset(host.find_loops(pool))
+        return Footprint(
+            files=frozenset(str(path.relative_to(pool)) for path in pool.glob("*/*")),
+            loops=loops,
+            mounts=frozenset(mount for mount in host.find_mounts(pool) if mount.path != str(pool)),
+        )
+
+    def leaks(self, before: Footprint = NOTHING) -> Footprint:
+        """What is there now and was not there `before`: false if there is nothing."""
+        now = self.footprint()
+        return Footprint(now.files - before.files, now.loops - before.loops, now.mounts - before.mounts)
+
+    def set_faults(self, *faults: Fault) -> None:
+        """Replace all faults of the volume driver; with none, all is well again."""
+        fault_files.set_faults(self.layout, faults)
+
+    def release(self, fault: Fault) -> None:
+        """Let go the operations that a fault of action "wait" holds."""
+        fault_files.release(self.layout, fault)
+
+    def wait_held(self, fault: Fault, *, timeout: float = 60.0) -> Operation:
+        """Wait until an operation has met `fault`."""
+        return fault_files.wait_held(self.layout, fault, timeout=timeout)
+
+    def ops(self) -> list[Operation]:
+        """What the volume driver has done, oldest first."""
+        return fault_files.read_operations(self.layout)
+
+
+def find_abandoned(folder: Path) -> Iterable[Devcloud]:
+    """The devclouds directly in `folder` whose owner is gone: it was killed before it could take them down."""
+    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
+        layout = layout_of(directory)
+        record = find_record(layout)
+        if record and record.owner and processes.process_id(record.owner.pid) != record.owner:
+            yield Devcloud(directory)
+
+
+def _this_process() -> ProcessId:
+    this = processes.process_id(os.getpid())
+    assert this is not None, "this process exists"
+    return this
+
+
+def _check_host(settings: Settings) -> None:
+    if os.geteuid() != 0:
+        raise DevcloudError("a devcloud needs root: it mounts and makes loop devices")
+    for tool in host.needed_tools(settings):
+        if shutil.which(tool) is None:
+            raise DevcloudError(
+                f"program {tool} is missing", hint="On Debian it is in util-linux, xfsprogs, btrfs-progs or coreutils."
+            )
+
+
+def _listen(port: int) -> socket.socket:
+    """A listening socket, made here and inherited by the server: so no other process can take the port between."""
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=128)
+    except OSError as error:
+        raise DevcloudError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
+
+
+def _refuse_foreign(layout: Layout) -> None:
+    """Without a record the directory is somebody else's, unless it is as good as empty."""
+    ours = {layout.record.with_name(f"{layout.record.name}.part")}
+    if set(layout.directory.iterdir()) - ours:
+        raise UsageError(
+            f"directory {layout.directory} is not empty and not a devcloud",
+            hint="Name another directory with --dir.",
+        )
+
+
+def _remove(layout: Layout) -> None:
+    """Remove the directory, its record last: dying half-way leaves what the next `down` knows as a devcloud."""
+    for path in layout.directory.iterdir():
+        if path == layout.record:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    layout.record.unlink(missing_ok=True)
+    layout.directory.rmdir()

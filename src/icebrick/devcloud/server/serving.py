@@ -1,0 +1,65 @@
+"""What both server processes share: serving on an inherited socket, saying "ready", ending with their owner."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from argparse import ArgumentParser, Namespace
+
+from werkzeug import serving
+
+
+def parse_arguments(description: str) -> Namespace:
+    """The arguments the devcloud starts a server with. The directory comes first: `down` finds processes by it."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--directory", required=True, help="the devcloud's directory")
+    parser.add_argument("--listen-fd", type=int, required=True, help="a listening socket")
+    parser.add_argument(
+        "--ready-fd", type=int, required=True, help="a pipe that gets one line when requests are served"
+    )
+    parser.add_argument("--owner", type=int, help="end when this process ends")
+    return parser.parse_args()
+
+
+def die_with(owner: int | None) -> None:
+    """End this process as soon as process `owner` has ended, however it ended.
+
+    A pidfd rather than PR_SET_PDEATHSIG: that signal comes when the *thread* that started us ends.
+    """
+    if owner is None:
+        return
+    try:
+        handle = os.pidfd_open(owner)
+    except ProcessLookupError:
+        os._exit(0)
+    if os.getppid() != owner:  # the owner ended before the handle was open, and its number may be another's
+        os._exit(0)
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        os._exit(0)
+
+    threading.Thread(target=watch, name="owner-watch", daemon=True).start()
+
+
+class _QuietHandler(serving.WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"  # keep connections open between requests
+    disable_nagle_algorithm = True
+
+    def log(self, *args, **kwargs) -> None:
+        """The services log their requests themselves."""
+
+
+def serve(application, arguments: Namespace) -> None:
+    """Serve until SIGTERM or SIGINT. Nothing needs saving at the end: all state is in SQLite."""
+    server = serving.make_server(
+        "127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler, fd=arguments.listen_fd
+    )
+    server.daemon_threads = True
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    with os.fdopen(arguments.ready_fd, "w") as ready:
+        ready.write("ready\n")
+    server.serve_forever()
