@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
@@ -70,11 +71,25 @@ class Backend(ReadBackend, Protocol):
     A save that failed leaves no file under the name, or the whole file; never a part of it.
     """
 
+    def create(self) -> None:
+        """Make the places files go to, before the first save. What is already there stays as it is.
+
+        Media that need no such places have nothing to do.
+        """
+        return
+
     def save(self, handle: Handle, data: Data) -> None:
         """A reader sees all of it or no file; durable on return. An existing file is replaced."""
 
     def remove(self, handle: Handle) -> None:
         """Gone afterwards, durably; was missing: no error."""
+
+    def sweep(self, now: datetime) -> int:
+        """Remove what saves of killed processes left behind, and answer how many files that were.
+
+        Only what no save that still runs can be using: see `layout.STALE_AFTER`. `now` has a time zone.
+        """
+        return 0
 
 
 class BackendWrapper(Backend):
@@ -94,11 +109,17 @@ class BackendWrapper(Backend):
     def list_files(self, file_type: FileType) -> Iterator[FileInfo]:
         return self.inner.list_files(file_type)
 
+    def create(self) -> None:
+        self.inner.create()
+
     def save(self, handle: Handle, data: Data) -> None:
         self.inner.save(handle, data)
 
     def remove(self, handle: Handle) -> None:
         self.inner.remove(handle)
+
+    def sweep(self, now: datetime) -> int:
+        return self.inner.sweep(now)
 
     def close(self) -> None:
         self.inner.close()

@@ -1,0 +1,16 @@
+"""What a range of a file means, the same for every medium that knows a file's size."""
+
+from __future__ import annotations
+
+from icebrick.backend.base import FileInfo
+from icebrick.errors import ShortReadError
+
+
+def range_length(info: FileInfo, offset: int, length: int | None) -> int:
+    """How many bytes a load of this range gives; ShortReadError when the file does not have them all."""
+    if offset < 0 or (length is not None and length < 0):
+        raise ValueError(f"negative range of {info.handle}: offset {offset}, length {length}")
+    end = max(info.size, offset) if length is None else offset + length
+    if end > info.size:
+        raise ShortReadError(f"{info.handle} has {info.size} bytes, not the {end} that were asked for")
+    return end - offset
