@@ -185,6 +185,7 @@ def init_repository(
                 f"{info.handle} is in {backend.location} already",
                 hint="It is what remains of a repository, or of an attempt to create one.",
             )
+    backend.create()
     key, config = new_key(), new_config()
     key_file = create_key(backend, key, password, parameters=parameters)
     save_config(backend, key, config)
