@@ -130,7 +130,13 @@ class Cloud(Protocol):
         """A new volume with the snapshot's content, type and size, available."""
 
     def apply_settings(self, volume_id: str, settings: VolumeSettings) -> Volume:
-        """Make the volume's own attributes those of `settings`; doing so again changes nothing."""
+        """Make the volume's own attributes those of `settings`; doing so again changes nothing.
+
+        The tags of the run that makes a volume stay on it until `untag_volume`, whatever `settings` say.
+        """
+
+    def untag_volume(self, volume_id: str) -> None:
+        """Take a run's tags off: the volume is finished and stays. No tags is no error."""
 
     def delete_volume(self, volume_id: str) -> None:
         """Gone on return. A request in flight (creating, detaching, ...) is waited out first.

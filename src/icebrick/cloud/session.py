@@ -1,0 +1,107 @@
+"""Logging in: a cloud's name in clouds.yaml, or OS_* variables, to a Cloud."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from importlib.metadata import version
+from typing import Any
+
+from icebrick.cloud.api import CinderApi
+from icebrick.cloud.base import Project
+from icebrick.cloud.cinder import CinderCloud
+from icebrick.cloud.translate import translated
+from icebrick.cloud.wait import Pace, Waiter
+from icebrick.errors import AccessForbiddenError, CloudError, UsageError
+
+_LOG = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT = 120.0
+"""Seconds for one request. Cinder itself gives a storage driver 60 to connect a volume."""
+
+_SERVICE = "block-storage"
+_OLDEST = (3, 54)
+"""The first microversion in which an attachment can be asked for as read-only."""
+_NEWEST = (3, 71)
+"""The newest that was tested; a later one may change what a request means."""
+
+
+def connect(name: str | None = None, *, pace: Pace | None = None) -> CinderCloud:
+    """The cloud `name` of clouds.yaml; without a name, what OS_CLOUD or the other OS_* variables say.
+
+    UsageError when that is not there or incomplete, AccessForbiddenError when the login is refused,
+    CloudUnavailableError when Keystone or Cinder does not answer, CloudError when this Cinder is too old.
+    """
+    waiter = Waiter(pace)
+    return waiter.retry(lambda: _connect(name, waiter))
+
+
+def _connect(name: str | None, waiter: Waiter) -> CinderCloud:
+    doing = f"log in to cloud {name}" if name else "log in to the cloud of the OS_* variables"
+    with translated(doing), warnings.catch_warnings(action="ignore"):  # the SDK's, about parts of itself we do not use
+        import openstack  # noqa: PLC0415 - half a second and 48 MB that only those who talk to a cloud pay
+
+        connection = openstack.connect(cloud=name, app_name="icebrick", app_version=version("icebrick"))
+    try:
+        with translated(doing):
+            if connection.session.timeout is None:
+                connection.session.timeout = REQUEST_TIMEOUT
+            project = _project(connection, doing)
+            service = _block_storage(connection)
+            endpoint = service.get_endpoint_data()
+        microversion = negotiated(
+            getattr(endpoint, "min_microversion", None), getattr(endpoint, "max_microversion", None)
+        )
+    except BaseException:
+        connection.close()
+        raise
+    _LOG.debug("logged in cloud=%s project=%s microversion=%s", name, project.id, microversion)
+    return CinderCloud(CinderApi(service, microversion, waiter), project, waiter, close=connection.close)
+
+
+def _block_storage(connection: Any) -> Any:
+    """The session bound to Cinder's endpoint, as the cloud's configuration wants it (region, interface, override).
+
+    keystoneauth's plain adapter: the SDK's own warns of deprecated parts of itself at every request.
+    """
+    from keystoneauth1.adapter import Adapter  # noqa: PLC0415 - as above
+
+    config = connection.config
+    return Adapter(
+        session=connection.session,
+        service_type=config.get_service_type(_SERVICE),
+        service_name=config.get_service_name(_SERVICE),
+        interface=config.get_interface(_SERVICE),
+        region_name=config.get_region_name(_SERVICE),
+        endpoint_override=config.get_endpoint(_SERVICE),
+        min_version="3",
+        max_version="3.latest",
+        raise_exc=False,
+    )
+
+
+def _project(connection: Any, doing: str) -> Project:
+    access = connection.session.auth.get_access(connection.session)
+    if access.project_id is None:
+        hint = "Name a project in the cloud's entry in clouds.yaml, or in OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME."
+        raise AccessForbiddenError(f"cannot {doing}: the login is for no project", hint=hint)
+    return Project(access.project_id, access.project_name)
+
+
+def negotiated(oldest: tuple[int, int] | None, newest: tuple[int, int] | None) -> str:
+    """The newest microversion that this Cinder and we both speak."""
+    if newest is None:
+        raise UsageError(
+            "the block-storage service does not tell its microversions",
+            hint="Check that the catalog's endpoint is version 3 of Cinder's API.",
+        )
+    if newest < _OLDEST or (oldest is not None and oldest > _NEWEST):
+        raise CloudError(
+            f"this Cinder speaks microversions up to {_dotted(newest)}, and {_dotted(_OLDEST)} is needed",
+            hint="Icebrick needs Cinder of the Rocky release or later.",
+        )
+    return _dotted(min(newest, _NEWEST))
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
