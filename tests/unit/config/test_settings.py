@@ -1,0 +1,129 @@
+"""Which source counts, and what is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icebrick.config import options
+from icebrick.config.option import Option
+from icebrick.config.reference import configuration_page
+from icebrick.config.settings import Settings, load_settings
+from icebrick.errors import UsageError
+
+REFERENCE = Path(__file__).parents[3] / "docs/reference/configuration.md"
+
+FILE = """
+[repository:main]
+location = /srv/main
+password-file = /etc/main.password
+upload-limit = 10M
+
+[repository:other]
+location = /srv/other
+
+[cloud:prod]
+cloud = prod-backup
+
+[cinder-osbrick]
+repository = main
+"""
+
+
+def load(
+    tmp_path: Path,
+    *,
+    given: Mapping[Option[Any], str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    text: str = FILE,
+) -> Settings:
+    path = tmp_path / "icebrick.conf"
+    path.write_text(text)
+    return load_settings(given or {}, environment or {}, file=path)
+
+
+def origin(settings: Settings, option: Option[Any]) -> str:
+    return next(each.origin for each in settings.resolved if each.option is option)
+
+
+def test_the_named_default_repository_counts(tmp_path: Path) -> None:
+    repository = load(tmp_path).repository
+    assert (str(repository.location), repository.upload_limit) == ("local:/srv/main", 10 << 20)
+
+
+def test_the_environment_counts_more_than_the_file(tmp_path: Path) -> None:
+    settings = load(tmp_path, environment={"RESTIC_REPOSITORY": "/env"})
+    assert str(settings.repository.location) == "local:/env"
+    assert origin(settings, options.REPOSITORY_LOCATION) == "environment RESTIC_REPOSITORY"
+
+
+def test_the_command_line_counts_more_than_the_environment(tmp_path: Path) -> None:
+    settings = load(tmp_path, given={options.REPOSITORY_LOCATION: "/line"}, environment={"RESTIC_REPOSITORY": "/env"})
+    assert str(settings.repository.location) == "local:/line"
+    assert origin(settings, options.REPOSITORY_LOCATION) == "command line --repo"
+
+
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
+    assert str(load(tmp_path, environment={"RESTIC_REPOSITORY": ""}).repository.location) == "local:/srv/main"
+
+
+def test_a_location_given_outright_takes_no_password_file_from_a_section(tmp_path: Path) -> None:
+    settings = load(tmp_path, given={options.REPOSITORY_LOCATION: "/line"})
+    assert settings.repository.password_file is None
+
+
+def test_a_sections_name_stands_for_the_section(tmp_path: Path) -> None:
+    settings = load(tmp_path, given={options.REPOSITORY_LOCATION: "other"}, environment={"RESTIC_REPOSITORY": "/env"})
+    assert str(settings.repository.location) == "local:/srv/other"
+
+
+def test_the_only_section_counts_without_being_named(tmp_path: Path) -> None:
+    assert load(tmp_path).cloud.cloud == "prod-backup"
+
+
+def test_of_several_sections_none_counts_without_being_named(tmp_path: Path) -> None:
+    text = "[repository:a]\nlocation = /a\n[repository:b]\nlocation = /b\n"
+    assert load(tmp_path, text=text).repository.location is None
+
+
+def test_a_default_that_names_no_section_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no section \[repository:gone\]"):
+        load(tmp_path, text="[cinder-osbrick]\nrepository = gone\n")
+
+
+def test_a_password_file_of_the_environment_counts_more_than_its_password(tmp_path: Path) -> None:
+    settings = load(tmp_path, environment={"RESTIC_PASSWORD_FILE": "/p", "RESTIC_PASSWORD": "geheim"})
+    assert (settings.repository.password_file, settings.repository.password) == (Path("/p"), None)
+
+
+def test_a_password_of_the_environment_counts_more_than_a_password_file_of_the_file(tmp_path: Path) -> None:
+    repository = load(tmp_path, environment={"RESTIC_PASSWORD": "geheim"}).repository
+    assert repository.password_file is None
+    assert repository.password is not None
+    assert repository.password.reveal() == "geheim"
+
+
+def test_secrets_are_masked(tmp_path: Path) -> None:
+    settings = load(tmp_path, environment={"RESTIC_PASSWORD": "geheim"})
+    assert "geheim" not in repr(settings) + "".join(each.shown for each in settings.resolved)
+
+
+def test_a_bad_value_of_the_environment_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown kind of repository location"):
+        load(tmp_path, environment={"RESTIC_REPOSITORY": "gopher:x"})
+
+
+def test_the_state_directory_of_a_file_counts(tmp_path: Path) -> None:
+    assert load(tmp_path, text="[agent]\nstate-dir = /var/x\n").agent.state_dir == Path("/var/x")
+
+
+def test_every_option_is_resolved_or_chooses_a_section(tmp_path: Path) -> None:
+    resolved = {each.option for each in load(tmp_path).resolved}
+    assert set(options.OPTIONS) - resolved == {options.ENGINE_REPOSITORY, options.ENGINE_CLOUD}
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    assert REFERENCE.read_text("utf-8") == configuration_page(), "run 'make docs'"
