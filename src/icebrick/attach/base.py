@@ -15,8 +15,14 @@ class Connector(Protocol):
     def properties(self) -> ConnectorProperties:
         """What Cinder must know of this host."""
 
-    def open_source(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[BlockSource]:
-        """Connect, check that the device is one and has `size` bytes, open it for reading; disconnect at the end."""
+    def open_source(
+        self, info: ConnectionInfo, *, size: int, direct: bool = False
+    ) -> AbstractContextManager[BlockSource]:
+        """Connect, check that the device is one and has `size` bytes, open it for reading; disconnect at the end.
+
+        A back end may round sizes up: the device may be larger, never smaller, and all of it is read.
+        `direct` reads past this host's page cache, so that a verification sees what the storage holds.
+        """
 
     def open_target(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[BlockTarget]:
         """The same, for reading and writing."""

@@ -1,0 +1,54 @@
+"""Failures on demand for the fakes: which call fails, before or after it had its effect."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Fault:
+    call: str
+    error: BaseException
+    after: bool
+    skip: int
+    times: int
+
+
+class FaultPlan:
+    """Raises what was planned. `calls` lists every call made, in order. `lock` guards both."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._faults: list[_Fault] = []
+        self._lock = threading.Lock()
+
+    def fail(self, call: str, error: BaseException, *, after: bool = False, skip: int = 0, times: int = 1) -> None:
+        """The next `times` calls of `call`, but for the first `skip`, raise `error`: before having an effect, or after.
+
+        After the effect is what a lost answer looks like, or a Ctrl-C between a request and its return.
+        """
+        with self._lock:
+            self._faults.append(_Fault(call, error, after, skip, times))
+
+    @contextmanager
+    def around(self, call: str) -> Iterator[None]:
+        """Makes the planned failures of `call` happen round the block that has its effect."""
+        with self._lock:
+            self.calls.append(call)
+        self._raise(call, after=False)
+        yield
+        self._raise(call, after=True)
+
+    def _raise(self, call: str, *, after: bool) -> None:
+        with self._lock:
+            fault = next((f for f in self._faults if f.call == call and f.after == after and f.times), None)
+            if fault is None:
+                return
+            if fault.skip:
+                fault.skip -= 1
+                return
+            fault.times -= 1
+        raise fault.error
