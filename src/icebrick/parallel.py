@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -67,3 +68,31 @@ class Workers(Generic[T]):
                 with self._lock:
                     self._failure = self._failure or error
                 self._failed.set()
+
+
+class Pool(Generic[T]):
+    """Things that one thread uses at a time, made when all there are are lent out."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._idle: queue.LifoQueue[T] = queue.LifoQueue()
+
+    @contextmanager
+    def borrow(self) -> Iterator[T]:
+        """One of them, for the block."""
+        try:
+            item = self._idle.get_nowait()
+        except queue.Empty:
+            item = self._make()
+        try:
+            yield item
+        finally:
+            self._idle.put(item)
+
+    def drain(self) -> Iterator[T]:
+        """Take out all that are not lent."""
+        while True:
+            try:
+                yield self._idle.get_nowait()
+            except queue.Empty:
+                return

@@ -1,0 +1,69 @@
+"""One blob: where it lies, and how its stored form is opened and proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import zstandard
+
+from icebrick.blockdev import Data
+from icebrick.errors import CorruptDataError
+from icebrick.repository.crypto import OVERHEAD, Key
+from icebrick.repository.ids import BlobType, digest
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBlob:
+    """A blob's place in a pack. `length` and `offset` are of the sealed form, in bytes."""
+
+    type: BlobType
+    id: bytes
+    offset: int
+    length: int
+    uncompressed_length: int
+    """Of the plaintext when it is stored compressed, else 0."""
+
+    @property
+    def size(self) -> int:
+        """Of the plaintext, in bytes."""
+        return self.uncompressed_length or self.length - OVERHEAD
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+class BlobDecoder:
+    """Opens sealed blobs. Keeps its buffers, so one belongs to one thread at a time."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self._zstd = zstandard.ZstdDecompressor()
+        self._scratch = bytearray()
+
+    def decode(self, blob: PackedBlob, sealed: memoryview) -> Data:
+        """The plaintext, proven to have the blob's id; valid until the next call.
+
+        CorruptDataError when the data was damaged, exchanged or not sealed with this key.
+        """
+        try:
+            plain = self._open(blob, sealed)
+        except CorruptDataError as error:
+            raise CorruptDataError(f"blob {blob.id.hex()}: {error}") from error
+        if digest(plain) != blob.id:
+            raise CorruptDataError(f"blob {blob.id.hex()}: the content does not match its id")
+        return plain
+
+    def _open(self, blob: PackedBlob, sealed: memoryview) -> Data:
+        size = max(0, len(sealed) - OVERHEAD)
+        if len(self._scratch) < size:
+            self._scratch = bytearray(size)
+        plain = memoryview(self._scratch)[:size]
+        self._key.open_into(sealed, plain)
+        if not blob.uncompressed_length:
+            return plain
+        try:
+            # Go's encoder may leave the size out of the frame, hence the bound
+            return self._zstd.decompress(plain, max_output_size=blob.uncompressed_length)
+        except zstandard.ZstdError as error:
+            raise CorruptDataError(f"decompression failed: {error}") from error

@@ -1,0 +1,132 @@
+"""Blobs by their ids: found through the index, read from packs, written to packs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from icebrick.backend.base import Backend, FileType, Handle
+from icebrick.blockdev import Data
+from icebrick.errors import CorruptDataError
+from icebrick.parallel import Pool
+from icebrick.progress import NO_PROGRESS, Progress
+from icebrick.repository.blob import BlobDecoder, PackedBlob
+from icebrick.repository.blobwriter import BlobWriter, writing
+from icebrick.repository.crypto import Key
+from icebrick.repository.ids import BlobType
+from icebrick.repository.index import Index, Places
+from icebrick.repository.indexfile import decode_index
+from icebrick.repository.unpacked import load_unpacked
+
+MAX_GAP = 64 << 10
+MAX_READ = 8 << 20
+
+
+class BlobStore:
+    """All blobs of a repository whose index is in memory. Methods may be called from any thread."""
+
+    def __init__(self, backend: Backend, key: Key, index: Index) -> None:
+        self._backend = backend
+        self._key = key
+        self._index = index
+        self._index_lock = threading.Lock()  # guards _index
+        self._decoders = Pool(lambda: BlobDecoder(key))
+
+    @property
+    def connections(self) -> int:
+        """How many loads at once the backend serves well."""
+        return self._backend.connections
+
+    def find(self, blob_type: BlobType, blob_id: bytes) -> tuple[bytes, PackedBlob] | None:
+        """The pack a blob lies in and its place there, or None."""
+        with self._index_lock:
+            return self._index.find(blob_type, blob_id)
+
+    def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Whether the blob is in the repository."""
+        return self.find(blob_type, blob_id) is not None
+
+    def size(self, blob_type: BlobType, blob_id: bytes) -> int:
+        """Of the plaintext, in bytes; CorruptDataError when there is no such blob."""
+        return self._get(blob_type, blob_id)[1].size
+
+    def load(self, blob_type: BlobType, blob_id: bytes) -> bytes:
+        """The plaintext, proven to have this id; CorruptDataError when it is damaged or missing."""
+        pack, blob = self._get(blob_type, blob_id)
+        sealed = self._backend.load(_pack_handle(pack), offset=blob.offset, length=blob.length)
+        with self._decoders.borrow() as decoder:
+            return bytes(decoder.decode(blob, memoryview(sealed)))
+
+    def places(self, ids: bytes) -> Places:
+        """Of many data blobs at once; see `Index.places`."""
+        with self._index_lock:
+            return self._index.places(ids)
+
+    def load_many(self, pack: int, blobs: list[PackedBlob], use: Callable[[int, Data], None]) -> None:
+        """Load blobs of one pack (its number from `places`), sorted by offset, in as few reads as is sensible.
+
+        Calls `use` with the number of each blob in the list and its proven plaintext, valid during the call.
+        """
+        with self._index_lock:
+            handle = _pack_handle(self._index.pack_id(pack))
+        with self._decoders.borrow() as decoder:
+            for first, last in _coalesce(blobs):
+                start, end = blobs[first].offset, max(blob.end for blob in blobs[first:last])
+                sealed = memoryview(self._backend.load(handle, offset=start, length=end - start))
+                for number in range(first, last):
+                    blob = blobs[number]
+                    use(number, decoder.decode(blob, sealed[blob.offset - start : blob.end - start]))
+
+    def writer(self, guard: Callable[[], None] = lambda: None) -> AbstractContextManager[BlobWriter]:
+        """A block in which blobs can be saved: left normally, all of them and the index are durable.
+
+        Left by an exception, no more is written; packs already stored stay, unused until the index is rebuilt, apart
+        from those of the index files written on the way. `guard` is called before every save of a file and raises
+        when the repository's lock was lost.
+        """
+        return writing(self._backend, self._key, self._known, self._add_pack, guard)
+
+    def _known(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        return self.has(blob_type, blob_id)
+
+    def _add_pack(self, pack_id: bytes, blobs: list[PackedBlob]) -> None:
+        with self._index_lock:
+            self._index.add_pack(pack_id, blobs)
+
+    def _get(self, blob_type: BlobType, blob_id: bytes) -> tuple[bytes, PackedBlob]:
+        found = self.find(blob_type, blob_id)
+        if found is None:
+            raise CorruptDataError(f"{blob_type.value} blob {blob_id.hex()} is in no index")
+        return found
+
+
+def _coalesce(blobs: list[PackedBlob]) -> Iterator[tuple[int, int]]:
+    """Ranges of the list that are worth one read each."""
+    first = 0
+    for number in range(1, len(blobs) + 1):
+        if number < len(blobs):
+            near = blobs[number].offset <= blobs[number - 1].end + MAX_GAP
+            if near and blobs[number].end - blobs[first].offset <= MAX_READ:
+                continue
+        yield first, number
+        first = number
+
+
+def _pack_handle(pack_id: bytes) -> Handle:
+    return Handle(FileType.PACK, pack_id.hex())
+
+
+def load_blobstore(backend: Backend, key: Key, progress: Progress = NO_PROGRESS) -> BlobStore:
+    """Read all index files. List the snapshots first: what they name must be in an index listed after them."""
+    index = Index()
+    files = list(backend.list_files(FileType.INDEX))
+    with progress.task("load index", total=len(files), unit="files") as task:
+        for info in files:
+            try:
+                for pack_id, blobs in decode_index(load_unpacked(backend, key, info.handle)):
+                    index.add_pack(pack_id, blobs)
+            except CorruptDataError as error:
+                raise CorruptDataError(f"{info.handle}: {error}", hint="'restic rebuild-index' mends it.") from error
+            task.advance(1)
+    return BlobStore(backend, key, index)

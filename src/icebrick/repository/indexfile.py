@@ -1,0 +1,49 @@
+"""Index files: JSON that tells which pack holds which blobs. Source: restic's design document, "Indexing"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from icebrick.errors import CorruptDataError
+from icebrick.repository.blob import PackedBlob
+from icebrick.repository.ids import ID_SIZE, BlobType
+
+
+def encode_index(packs: Iterable[tuple[bytes, Sequence[PackedBlob]]]) -> bytes:
+    """The plaintext of an index file for these packs."""
+    return b'{"packs":[' + b",".join(_encode_pack(pack_id, blobs) for pack_id, blobs in packs) + b"]}\n"
+
+
+def _encode_pack(pack_id: bytes, blobs: Sequence[PackedBlob]) -> bytes:
+    return f'{{"id":"{pack_id.hex()}","blobs":[{",".join(map(_encode_blob, blobs))}]}}'.encode()
+
+
+def _encode_blob(blob: PackedBlob) -> str:
+    fields = f'"id":"{blob.id.hex()}","type":"{blob.type.value}","offset":{blob.offset},"length":{blob.length}'
+    if blob.uncompressed_length:
+        fields += f',"uncompressed_length":{blob.uncompressed_length}'
+    return "{" + fields + "}"
+
+
+def decode_index(plain: bytes) -> Iterator[tuple[bytes, list[PackedBlob]]]:
+    """The packs of an index file with their blobs; CorruptDataError when it is not one."""
+    try:
+        for pack in json.loads(plain)["packs"]:
+            yield _decode_id(pack["id"]), [_decode_blob(blob) for blob in pack["blobs"] or ()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptDataError(f"not an index file: {error!r}") from error
+
+
+def _decode_blob(blob: dict[str, object]) -> PackedBlob:
+    offset, length, uncompressed = blob["offset"], blob["length"], blob.get("uncompressed_length", 0)
+    for number in (offset, length, uncompressed):
+        if not isinstance(number, int) or not 0 <= number < 1 << 32:
+            raise ValueError(f"{number!r} is no length or offset")
+    return PackedBlob(BlobType(blob["type"]), _decode_id(blob["id"]), offset, length, uncompressed)  # type: ignore[arg-type]
+
+
+def _decode_id(text: object) -> bytes:
+    if not isinstance(text, str) or len(text) != 2 * ID_SIZE:
+        raise ValueError(f"{text!r} is no id")
+    return bytes.fromhex(text)
