@@ -106,6 +106,8 @@ class Attachment:
     volume_id: str
     status: str
     connection: ConnectionInfo | None = None
+    server_id: str | None = None
+    """The server it is for, where a compute service made it; never one of ours."""
 
 
 class Cloud(Protocol):

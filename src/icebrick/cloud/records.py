@@ -60,6 +60,7 @@ def attachment_from(record: Mapping[str, Any]) -> Attachment:
         volume_id=record["volume_id"],
         status=record.get("status") or "",
         connection=ConnectionInfo(kind, told) if kind else None,
+        server_id=record.get("instance"),
     )
 
 

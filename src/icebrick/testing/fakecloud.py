@@ -80,6 +80,12 @@ class FakeCloud(Cloud):
                 snapshot = self.records.snapshots[resource_id]
                 self.records.snapshots[resource_id] = replace(snapshot, status=status)
 
+    def give_to_server(self, attachment_id: str, server_id: str) -> None:
+        """As a compute service would have made the attachment."""
+        with self.records.lock:
+            attachment = self.records.attachments[attachment_id]
+            self.records.attachments[attachment_id] = replace(attachment, server_id=server_id)
+
     def content(self, resource_id: str) -> BytesTarget:
         """The bytes of a volume or a volume snapshot."""
         return self.records.content[resource_id]

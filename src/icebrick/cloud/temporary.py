@@ -1,0 +1,146 @@
+"""With-blocks for what is made in the cloud and must go again.
+
+Everything made here carries its run's tags from its first moment, so that what a killed process leaves is found
+by `leftovers.find_leftovers`; that also covers a Ctrl-C between a request and its return.
+
+Failing to clean up neither hides the error of the block nor spoils its success: it is logged, and told in
+`leftovers`, one sentence a resource.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from icebrick.cloud.base import Attachment, Cloud, Mode, Volume, VolumeSnapshot, VolumeSpec
+from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.errors import AttachError, CloudError, IcebrickError
+from icebrick.run import Run
+
+_LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def name_of(run: Run) -> str:
+    """What temporary resources are called, for people who look at the cloud meanwhile."""
+    return f"icebrick-{run.id}"
+
+
+@contextmanager
+def temporary_snapshot(cloud: Cloud, volume_id: str, run: Run, leftovers: list[str]) -> Iterator[VolumeSnapshot]:
+    """A volume snapshot of the volume as it is now, attached or not."""
+    snapshot = cloud.create_snapshot(volume_id, name=name_of(run), metadata=run.tags)
+    with _undone(lambda: cloud.delete_snapshot(snapshot.id), f"volume snapshot {snapshot.id}", leftovers):
+        yield snapshot
+
+
+@contextmanager
+def temporary_clone(cloud: Cloud, snapshot: VolumeSnapshot, run: Run, leftovers: list[str]) -> Iterator[Volume]:
+    """A volume with the snapshot's content."""
+    clone = cloud.create_clone(snapshot, name=name_of(run), metadata=run.tags)
+    with _undone(lambda: cloud.delete_volume(clone.id), f"volume {clone.id}", leftovers):
+        yield clone
+
+
+@contextmanager
+def unfinished_volume(cloud: Cloud, spec: VolumeSpec, run: Run, leftovers: list[str]) -> Iterator[Volume]:
+    """A new volume that stays when the block ends normally, and goes when it does not.
+
+    Until the end it carries the run's tags, besides `spec.metadata`: if the process dies, it is a leftover.
+    A CloudError at the end says that the tags could not be taken off; the volume is complete then.
+    """
+    tagged = replace(spec, metadata={**spec.metadata, **run.tags})
+    with _finished(cloud, cloud.create_volume(tagged), leftovers) as volume:
+        yield volume
+
+
+@contextmanager
+def unfinished_clone(
+    cloud: Cloud, snapshot: VolumeSnapshot, name: str, run: Run, leftovers: list[str]
+) -> Iterator[Volume]:
+    """As `unfinished_volume`, but it begins with the snapshot's content."""
+    with _finished(cloud, cloud.create_clone(snapshot, name=name, metadata=run.tags), leftovers) as volume:
+        yield volume
+
+
+@contextmanager
+def temporary_attachment(
+    cloud: Cloud, connector: ConnectorProperties, volume_id: str, mode: Mode, leftovers: list[str]
+) -> Iterator[Attachment]:
+    """An attachment with its connection, not yet completed.
+
+    It carries no tags; a cleanup finds it through its volume, which therefore must be one of the run's.
+    """
+    reserved = cloud.create_attachment(volume_id, mode)
+    what = f"attachment {reserved.id} of volume {volume_id}"
+    with _undone(lambda: cloud.delete_attachment(reserved.id), what, leftovers):
+        yield cloud.connect_attachment(reserved.id, connector, mode)
+
+
+@contextmanager
+def attached(
+    cloud: Cloud,
+    connector: ConnectorProperties,
+    volume_id: str,
+    mode: Mode,
+    open_device: Callable[[ConnectionInfo], AbstractContextManager[T]],
+    leftovers: list[str],
+) -> Iterator[T]:
+    """What `open_device` makes of the volume's connection on this host, with Cinder told in the right order:
+
+    reserve, connect, open, complete; and close before the attachment goes. `open_device` is the connector's
+    `open_source` or `open_target`, with the size. An AttachError while closing, when
+    the block has ended normally, is a leftover: what was written is durable since the block's last flush.
+    """
+    finished = False
+    with temporary_attachment(cloud, connector, volume_id, mode, leftovers) as attachment:
+        assert attachment.connection is not None, "connected attachments have a connection"
+        try:
+            with open_device(attachment.connection) as device:
+                cloud.complete_attachment(attachment.id)
+                yield device
+                finished = True
+        except AttachError as error:
+            if not finished:
+                raise
+            _tell(leftovers, f"device of volume {volume_id}", error)
+
+
+@contextmanager
+def _finished(cloud: Cloud, volume: Volume, leftovers: list[str]) -> Iterator[Volume]:
+    with ExitStack() as undo:
+        undo.callback(_undo, lambda: cloud.delete_volume(volume.id), f"volume {volume.id}", leftovers)
+        yield volume
+        undo.pop_all()
+    try:
+        cloud.untag_volume(volume.id)
+    except CloudError as error:
+        # No mere leftover: the next cleanup would take the finished volume for one and delete it.
+        hint = f"Remove the metadata key 'icebrick-run' from volume {volume.id} before the next run of icebrick."
+        raise CloudError(
+            f"volume {volume.id} is complete but still marked as unfinished: {error}", hint=hint
+        ) from error
+
+
+@contextmanager
+def _undone(delete: Callable[[], None], what: str, leftovers: list[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _undo(delete, what, leftovers)
+
+
+def _undo(delete: Callable[[], None], what: str, leftovers: list[str]) -> None:
+    try:
+        delete()
+    except CloudError as error:
+        _tell(leftovers, what, error)
+
+
+def _tell(leftovers: list[str], what: str, error: IcebrickError) -> None:
+    _LOG.warning("left behind: %s error=%s", what, error)
+    leftovers.append(f"{what}: {error}")
