@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ class Devcloud:
     def __init__(self, directory: Path, *, environment: Path | None = None) -> None:
         self.layout: Layout = layout_of(directory)
         self._environment = environment or default_environment()
-        self._children: list[processes.StartedServer] = []  # ours to reap
+        self._children: list[subprocess.Popen[bytes]] = []  # ours to reap
 
     @property
     def clouds_yaml(self) -> Path:
@@ -132,12 +133,18 @@ class Devcloud:
         (self.layout.directory / "cinder" / "locks").mkdir(parents=True, exist_ok=True)
 
     def _start_servers(self, listeners: dict[str, socket.socket], python: Path, owner: ProcessId | None) -> None:
-        started = []
-        for name, listener in listeners.items():
-            server = processes.start_server(name, self.layout, python, listener, owner)
-            self._children.append(server)
-            started.append(server)
-        processes.wait_ready(started, self.layout, timeout=START_SECONDS)
+        with contextlib.ExitStack() as pipes:
+            started = []
+            for name, listener in listeners.items():
+                server = processes.start_server(name, self.layout, python, listener, owner)
+                pipes.callback(os.close, server.ready)
+                self._children.append(server.process)
+                started.append(server)
+            processes.wait_ready(started, self.layout, timeout=START_SECONDS)
+
+    def wait(self) -> str:
+        """Wait until one of the running servers ends; its name."""
+        return processes.wait_ended(self.layout.directory)
 
     def down(self, *, keep: bool = False) -> None:
         """End the servers, unmount, detach, and remove the directory; with `keep` it and the volumes stay for `up`.
@@ -164,9 +171,7 @@ class Devcloud:
         host.release_all(self.layout.directory)
 
     def _reap(self) -> None:
-        for server in [child for child in self._children if child.process.poll() is not None]:
-            self._children.remove(server)
-            os.close(server.ready)
+        self._children = [child for child in self._children if child.poll() is None]
 
     def status(self) -> Status:
         directory = self.layout.directory

@@ -53,8 +53,13 @@ def find_mounts(directory: Path) -> tuple[Mount, ...]:
     return tuple(
         mount
         for mount in _all_mounts()
-        if Path(mount.path).is_relative_to(directory) or re.sub(r"p\d+$", "", mount.device) in devices
+        if Path(mount.path).is_relative_to(directory) or _whole_device(mount.device) in devices
     )
+
+
+def _whole_device(device: str) -> str:
+    """/dev/loop3 for its partition /dev/loop3p1."""
+    return re.sub(r"(?<=\d)p\d+$", "", device)
 
 
 def _all_mounts() -> list[Mount]:
@@ -72,17 +77,18 @@ def _unescape(text: str) -> str:
 def release_all(directory: Path) -> None:
     """Unmount and detach all that `find_mounts` and `find_loops` find; DevcloudError if something is in use."""
     for mount in reversed(find_mounts(directory)):
+        _detach_loops(Path(mount.path))  # the files behind them keep the file system busy
         run_tool("umount", mount.path)
-    for loop in find_loops(directory):
-        with contextlib.suppress(DevcloudError):  # a mount's own loop device goes by itself, maybe just now
+    _detach_loops(directory)
+
+
+def _detach_loops(folder: Path) -> None:
+    for loop in find_loops(folder):
+        with contextlib.suppress(DevcloudError):  # the one that `mount` made goes by itself, maybe just now
             run_tool("losetup", "--detach", loop.device)
-    _wait_detached(directory)
-
-
-def _wait_detached(directory: Path) -> None:
     # The kernel detaches a device only when nobody has it open; udev or blkid may look at it for a moment.
     end = time.monotonic() + _DETACH_SECONDS
-    while loops := find_loops(directory):
+    while loops := find_loops(folder):
         if time.monotonic() > end:
             raise DevcloudError(
                 f"loop device {loops[0].device} of {loops[0].file} is still in use",

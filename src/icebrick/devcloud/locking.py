@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ def locked_directory(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_still_there(directory, descriptor):
+                _refuse_shared(directory, descriptor)
                 yield
                 return
         finally:
@@ -40,3 +42,12 @@ def _is_still_there(directory: Path, descriptor: int) -> bool:
         return os.path.samestat(directory.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def _refuse_shared(directory: Path, descriptor: int) -> None:
+    """Who else may write in the directory could make root run or remove what they please."""
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise DevcloudError(
+            f"directory {directory} may be written by others", hint="Name another directory, or one that is not there."
+        )

@@ -144,11 +144,27 @@ def stop_servers(directory: Path, names: Sequence[str] = SERVERS, *, kill: bool 
             with contextlib.suppress(ProcessLookupError):
                 handle = os.pidfd_open(server.pid)
                 stack.callback(os.close, handle)
-                # Looked at again through the handle's eyes: from here on the number cannot change hands.
+                # Asked again, now that the handle says which process the signal will go to, whatever its number does.
                 if _server_name(server.pid, directory) == server.name and server.name in names:
                     handles[handle] = server.name
         for handle, name in handles.items():
             _stop(handle, name, kill=kill)
+
+
+def wait_ended(directory: Path) -> str:
+    """Wait until one of the servers ends, and return its name; DevcloudError if none runs."""
+    with contextlib.ExitStack() as stack:
+        handles = {}
+        for server in find_servers(directory):
+            try:
+                handle = os.pidfd_open(server.pid)
+            except ProcessLookupError:
+                return server.name
+            stack.callback(os.close, handle)
+            handles[handle] = server.name
+        if not handles:
+            raise DevcloudError(f"no server of the devcloud in {directory} is running")
+        return handles[select.select(list(handles), [], [])[0][0]]
 
 
 def _stop(handle: int, name: str, *, kill: bool) -> None:

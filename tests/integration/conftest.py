@@ -1,0 +1,152 @@
+"""A real Keystone and Cinder for tests: one devcloud a session (a worker, with xdist), a leak check a test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from icebrick.devcloud.devcloud import Devcloud, find_abandoned
+from icebrick.devcloud.environment import default_environment, prepare_environment
+from icebrick.devcloud.record import Settings
+
+TOOLS = ("losetup", "mount", "umount", "mkfs.xfs", "mkfs.ext4")
+FOLDER = Path("/var/tmp/icebrick-tests")
+WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class CinderApi:
+    """Cinder's HTTP interface as one user sees it: paths in, status codes and JSON out."""
+
+    adapter: Any
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        answer = self.adapter.request(path, method, json=body, raise_exc=False, microversion="3.71", headers=headers)
+        return answer.status_code, answer.json() if answer.content else None
+
+    def get(self, path: str) -> Any:
+        status, body = self.request("GET", path)
+        assert status == 200, body
+        return next(iter(body.values()))
+
+    def make(self, kind: str, wanted: str = "available", **fields: Any) -> str:
+        """Create a volume, snapshot, group, ...; its id, when it has the wanted status."""
+        status, body = self.request("POST", f"/{kind}s", {kind: fields})
+        assert status in (200, 202), body
+        self.wait(f"/{kind}s/{body[kind]['id']}", wanted)
+        return body[kind]["id"]
+
+    def make_volume(self, name: str = "volume", **fields: Any) -> str:
+        return self.make("volume", **{"name": name, "size": 1, **fields})
+
+    def wait(self, path: str, wanted: str) -> None:
+        _poll(lambda: self.get(path)["status"] == wanted, f"{path} to be {wanted}")
+
+    def remove(self, kind: str, resource_id: str) -> None:
+        path = f"/{kind}s/{resource_id}"
+        status, body = self.request("DELETE", path)
+        assert status in (200, 202, 204), body
+        _poll(lambda: self.request("GET", path)[0] == 404, f"{path} to be gone")
+
+    def attach(self, volume_id: str, mode: str = "rw") -> tuple[str, str]:
+        """The attachment's id and the device; in two steps, as only then the mode reaches the driver."""
+        body = {"attachment": {"volume_uuid": volume_id, "mode": mode}}
+        status, made = self.request("POST", "/attachments", body)
+        assert status == 200, made
+        path = f"/attachments/{made['attachment']['id']}"
+        connector = {"host": "here", "ip": "127.0.0.1", "initiator": None, "mode": mode}
+        status, connected = self.request("PUT", path, {"attachment": {"connector": connector}})
+        assert status == 200, connected
+        assert self.request("POST", f"{path}/action", {"os-complete": {}})[0] == 204
+        return made["attachment"]["id"], connected["attachment"]["connection_info"]["device_path"]
+
+    def detach(self, attachment_id: str) -> None:
+        assert self.request("DELETE", f"/attachments/{attachment_id}")[0] == 200
+
+
+def _poll(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"waited {WAIT_SECONDS} seconds for {what}"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def log_in(cloud: Devcloud, user: str) -> Iterator[CinderApi]:
+    with warnings.catch_warnings(action="ignore"):  # of deprecated parts of the libraries, when they are imported
+        from keystoneauth1 import adapter, session  # noqa: PLC0415
+        from keystoneauth1.identity import v3  # noqa: PLC0415
+    entry = yaml.safe_load(cloud.clouds_yaml.read_text())["clouds"][user]
+    opened = session.Session(v3.Password(**entry["auth"]))
+    with contextlib.closing(opened.session):
+        yield CinderApi(adapter.Adapter(opened, service_type="block-storage", region_name=entry["region_name"]))
+
+
+@pytest.fixture
+def login() -> Iterator[Callable[[Devcloud, str], CinderApi]]:
+    """Logs a user in to a devcloud."""
+    with contextlib.ExitStack() as stack:
+        yield lambda cloud, user: stack.enter_context(log_in(cloud, user))
+
+
+@pytest.fixture(scope="session")
+def devcloud_environment(request: pytest.FixtureRequest) -> Path:
+    """The virtual environment of Cinder and Keystone; skips where no devcloud can run, unless it is required."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    reason = "needs root" if os.geteuid() != 0 else f"needs {', '.join(missing)}" if missing else ""
+    required = request.config.getoption("--require", default=None) or ()
+    names = required.split(",") if isinstance(required, str) else required
+    if reason and "cinder" in names:
+        pytest.fail(f"cinder is required, and a devcloud {reason}")
+    if reason:
+        pytest.skip(f"a devcloud {reason}")
+    environment = Path(os.environ.get("ICEBRICK_DEVCLOUD_VENV", default_environment()))
+    prepare_environment(environment)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def devcloud_folder(devcloud_environment: Path) -> Iterator[Path]:
+    """Where this session's devclouds are; those of sessions that were killed are removed first."""
+    for abandoned in [cloud for folder in FOLDER.glob("*") for cloud in find_abandoned(folder)]:
+        abandoned.down()
+    for folder in FOLDER.glob("*"):
+        with contextlib.suppress(OSError):  # not empty: in use
+            folder.rmdir()
+    folder = FOLDER / str(os.getpid())
+    folder.mkdir(parents=True)
+    yield folder
+    folder.rmdir()
+    with contextlib.suppress(OSError):
+        FOLDER.rmdir()
+
+
+@pytest.fixture(scope="session")
+def session_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
+    """A running devcloud; its Cinder answers with three entries at a time, so that every listing has pages."""
+    cloud = Devcloud(devcloud_folder / "session", environment=devcloud_environment)
+    cloud.up(Settings(page_size=3), owned=True)
+    try:
+        yield cloud
+    finally:
+        cloud.down()
+
+
+@pytest.fixture
+def devcloud(session_devcloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devcloud]:
+    """The session's devcloud, without faults, for OpenStack clients too. The test must leave nothing on this host."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(session_devcloud.clouds_yaml))
+    before = session_devcloud.footprint()
+    yield session_devcloud
+    session_devcloud.set_faults()
+    assert not session_devcloud.leaks(before)
