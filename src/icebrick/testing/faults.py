@@ -88,6 +88,11 @@ class FaultyBackend(BackendWrapper):
         self._removed: dict[Handle, FileInfo] = {}
         self._lock = threading.Lock()  # guards all of the above
 
+    def calls(self, op: Op) -> int:
+        """How many there were so far."""
+        with self._lock:
+            return self._calls[op]
+
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
         fault = self._next(Op.LOAD)
         _raise_if(fault, Kind.BEFORE, handle)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from icebrick.backend.base import Backend, BackendWrapper, FileInfo, FileType, Handle
 from icebrick.blockdev import Data
-from icebrick.errors import BackendError
+from icebrick.errors import BackendError, ShortReadError
 
 T = TypeVar("T")
 
@@ -62,7 +62,15 @@ class RetryBackend(BackendWrapper):
         self._time = time_source
 
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
-        return self._repeat(f"op=load file={handle}", partial(self.inner.load, handle, offset=offset, length=length))
+        """A file that really is too short stays so: that is raised at once, for a damaged one not to cost minutes."""
+        attempts = self._attempts(f"op=load file={handle}")
+        while True:
+            try:
+                return self.inner.load(handle, offset=offset, length=length)
+            except BackendError as error:
+                if isinstance(error, ShortReadError) and self._ends_before(handle, offset + (length or 0)):
+                    raise
+                attempts.pause_or_raise(error)
 
     def stat(self, handle: Handle) -> FileInfo:
         return self._repeat(f"op=stat file={handle}", partial(self.inner.stat, handle))
@@ -111,6 +119,12 @@ class RetryBackend(BackendWrapper):
         if handle.name:
             with suppress(BackendError):  # if it matters, the next save fails and tells why
                 self.inner.remove(handle)
+
+    def _ends_before(self, handle: Handle, end: int) -> bool:
+        try:
+            return self.inner.stat(handle).size < end
+        except BackendError:
+            return False
 
     def _repeat(self, call: str, action: Callable[[], T]) -> T:
         attempts = self._attempts(call)
