@@ -1,0 +1,71 @@
+"""A volume's bytes on this host. All that is made on the way there goes again with the block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from icebrick.attach.base import Connector
+from icebrick.blockdev import BlockSource, BlockTarget
+from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSpec
+from icebrick.cloud.temporary import attached, temporary_clone, temporary_snapshot, unfinished_clone, unfinished_volume
+from icebrick.connection import ConnectionInfo
+from icebrick.run import Run
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeAccess:
+    """One run's way to volumes. `leftovers` collects what it made in the cloud and could not remove again."""
+
+    cloud: Cloud
+    connector: Connector
+    run: Run
+    leftovers: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def frozen(self, volume: Volume) -> Iterator[BlockSource]:
+        """The volume's bytes as of now, readable here; the volume itself goes on being used."""
+        with (
+            temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers) as snapshot,
+            temporary_clone(self.cloud, snapshot, self.run, self.leftovers) as clone,
+            self.readable(clone) as source,
+        ):
+            yield source
+
+    @contextmanager
+    def readable(self, volume: Volume, *, direct: bool = False) -> Iterator[BlockSource]:
+        """The volume attached here, to be read; with `direct`, from the device and not from this host's memory."""
+
+        def open_source(info: ConnectionInfo) -> AbstractContextManager[BlockSource]:
+            return self.connector.open_source(info, size=volume.size * GIB, direct=direct)
+
+        properties = self.connector.properties()
+        with attached(self.cloud, properties, volume.id, Mode.READ, open_source, self.leftovers) as source:
+            yield source
+
+    @contextmanager
+    def writable(self, volume: Volume) -> Iterator[BlockTarget]:
+        """The volume attached here, to be written."""
+
+        def open_target(info: ConnectionInfo) -> AbstractContextManager[BlockTarget]:
+            return self.connector.open_target(info, size=volume.size * GIB)
+
+        properties = self.connector.properties()
+        with attached(self.cloud, properties, volume.id, Mode.WRITE, open_target, self.leftovers) as target:
+            yield target
+
+    @contextmanager
+    def copied(self, volume: Volume) -> Iterator[Volume]:
+        """A copy of the volume as of now, that stays when the block ends normally."""
+        with (
+            temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers) as snapshot,
+            unfinished_clone(self.cloud, snapshot, volume.name, self.run, self.leftovers) as copy,
+        ):
+            yield copy
+
+    def created(self, spec: VolumeSpec) -> AbstractContextManager[Volume]:
+        """A new, empty volume, that stays when the block ends normally."""
+        return unfinished_volume(self.cloud, spec, self.run, self.leftovers)

@@ -1,0 +1,82 @@
+"""Removing what dead runs left in the cloud."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from icebrick.attach.base import Connector
+from icebrick.cloud.base import Cloud
+from icebrick.cloud.leftovers import Kept, Leftovers, find_leftovers, remove_leftovers
+from icebrick.errors import CloudError, UsageError
+from icebrick.run import RUN_KEY, Run
+from icebrick.workflow.living import Life, RunRegistry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupPlan:
+    """What will be removed. `unknown` are runs with something in the cloud of which this host has no note."""
+
+    leftovers: Leftovers
+    dead: tuple[str, ...]
+    """Ids of this host's runs that are dead and worked in this project, whether or not they left something."""
+    unknown: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """What was removed, and what was not and why."""
+
+    removed: tuple[str, ...]
+    kept: tuple[Kept, ...]
+    unknown: tuple[Run, ...]
+
+
+def plan_cleanup(cloud: Cloud, registry: RunRegistry, *, ended: frozenset[str] = frozenset()) -> CleanupPlan:
+    """Look for leftovers of this host's dead runs, and of the runs `ended`, which somebody knows have ended.
+
+    UsageError when one of those lives on this host.
+    """
+    scopes = ("", cloud.project().id)
+    # Before looking into the cloud: a run that dies meanwhile is the next one's to clear up after.
+    dead = tuple(run.run.id for run in registry.dead_runs() if run.scope in scopes)
+    unknown: dict[str, Run] = {}
+
+    def is_alive(run_id: str, host: str) -> bool:
+        life = registry.life(run_id, host)
+        if run_id in ended:
+            if life is Life.LIVING:
+                raise UsageError(f"run {run_id} is at work on this host")
+            return False
+        if life is Life.UNKNOWN:
+            unknown[run_id] = Run(run_id, host)
+        return life is not Life.DEAD
+
+    leftovers = find_leftovers(cloud, is_alive)
+    return CleanupPlan(leftovers, dead, tuple(unknown.values()))
+
+
+def run_cleanup(plan: CleanupPlan, cloud: Cloud, connector: Connector, registry: RunRegistry) -> CleanupReport:
+    """Remove what the plan says; what cannot be removed is in the report, and looked for again the next time."""
+    removal = remove_leftovers(cloud, connector.disconnect, plan.leftovers)
+    found = {volume.metadata[RUN_KEY] for volume in plan.leftovers.volumes}
+    found |= {snapshot.metadata[RUN_KEY] for snapshot in plan.leftovers.snapshots}
+    now = datetime.now(UTC)
+    for run_id in plan.dead:
+        if run_id not in found:
+            registry.note_cleared(run_id, now)
+    return CleanupReport(removal.removed, removal.kept, plan.unknown)
+
+
+def clean_up_first(cloud: Cloud, connector: Connector, registry: RunRegistry) -> None:
+    """What every run begins with. A failure is logged and keeps nobody from working."""
+    try:
+        report = run_cleanup(plan_cleanup(cloud, registry), cloud, connector, registry)
+    except CloudError as error:
+        log.warning("cannot look for leftovers of dead runs: %s", error)
+        return
+    for kept in report.kept:
+        log.warning("leftover stays: %s: %s", kept.what, kept.reason)

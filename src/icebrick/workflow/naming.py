@@ -1,0 +1,62 @@
+"""How snapshots are named, so that stock restic's filters (--host, --path, --tag) find them too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from icebrick.errors import UsageError
+
+VOLUME_HOST = "cinder"
+"""Not the agent's name: which host ran the backup of a volume says nothing about the volume."""
+
+_VOLUME_DIRECTORY = "/cinder/"
+_IMAGE_DIRECTORY = "/image/"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotNaming:
+    """The parts of a snapshot by which it is found."""
+
+    hostname: str
+    path: str
+    tags: tuple[str, ...]
+
+
+def volume_path(volume_id: str) -> str:
+    return _VOLUME_DIRECTORY + volume_id
+
+
+def image_path(name: str) -> str:
+    """UsageError for a name that would not be one step of a path."""
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        raise UsageError(f"image name {name!r} must be one printable word without '/'")
+    return _IMAGE_DIRECTORY + name
+
+
+def volume_of_path(path: str) -> str | None:
+    """The volume's id; None when the path is not a volume's."""
+    return path.removeprefix(_VOLUME_DIRECTORY) if path.startswith(_VOLUME_DIRECTORY) else None
+
+
+def image_of_path(path: str) -> str | None:
+    """The image's name; None when the path is not an image's."""
+    return path.removeprefix(_IMAGE_DIRECTORY) if path.startswith(_IMAGE_DIRECTORY) else None
+
+
+def name_volume(volume_id: str, project_id: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:
+    """The naming of a volume's backup; `tags` are the user's own, after ours."""
+    ours = ("icebrick", f"volume:{volume_id}", f"project:{project_id}", "mode:blocks", f"run:{run_id}")
+    return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), ours + _checked(tags))
+
+
+def name_image(name: str, host: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:
+    """The naming of an image's backup on `host`."""
+    return SnapshotNaming(host, image_path(name), ("icebrick", "mode:blocks", f"run:{run_id}", *_checked(tags)))
+
+
+def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
+    for tag in tags:
+        # restic splits tags at commas when it is asked for them
+        if not tag or "," in tag or not tag.isprintable():
+            raise UsageError(f"tag {tag!r} must be a printable word without ','")
+    return tags

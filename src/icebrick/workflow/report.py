@@ -1,0 +1,102 @@
+"""What was done, as values, and as the JSON of them that commands print and others may keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from icebrick.blockdev import Extent
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBackup:
+    """One snapshot made. Sizes in bytes; `path` is the snapshot's, which names the volume or image."""
+
+    path: str
+    snapshot_id: str
+    parent_id: str | None
+    size: int
+    bytes_read: int
+    bytes_new: int
+    """What the repository had not yet, before compression."""
+    bytes_packed: int
+    """The same as stored."""
+    digest: str
+    started: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A volume of which nothing was stored, and why."""
+
+    volume_id: str
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """One run. `leftovers` names what it made in the cloud and could not remove again."""
+
+    run_id: str
+    backups: tuple[ImageBackup, ...]
+    failures: tuple[Failure, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The proof of a restore: everything was read back and compared with the backup. Sizes and offsets in bytes."""
+
+    snapshot_id: str
+    snapshot_time: datetime
+    target: str
+    """The volume's id, or the path."""
+    size: int
+    blocks: int
+    zero_blocks: int
+    mismatches: int
+    """Blocks that differ."""
+    first_mismatches: tuple[Extent, ...]
+    """Where, of at most the first 100."""
+    digest: str
+    """The image's as it is in the repository; without mismatches also what the target holds."""
+    started: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """One restore. `volume_id` is the volume that now has the data, None when that is a file or device.
+
+    Of the image's bytes, `bytes_written` had to be written, `bytes_discarded` had to become zeros, and
+    `bytes_matching` were right before.
+    """
+
+    run_id: str
+    snapshot_id: str
+    target: str
+    volume_id: str | None
+    size: int
+    bytes_written: int
+    bytes_discarded: int
+    bytes_matching: int
+    receipt: Receipt | None = None
+    leftovers: tuple[str, ...] = ()
+
+
+def to_json(value: object) -> Any:
+    """The JSON value of a report or a part of one: field names as they are, times in ISO 8601."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [to_json(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return value.value if isinstance(value, Enum) else value

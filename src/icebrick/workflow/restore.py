@@ -1,0 +1,68 @@
+"""Restoring: the bytes of a snapshot's image onto a device, and the proof that they are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from icebrick.blockdev import BlockSource, BlockTarget, Extent
+from icebrick.engine.block.image import StoredImage
+from icebrick.engine.block.restore import RestoreStats, restore_image
+from icebrick.engine.block.verify import verify_image
+from icebrick.errors import IncompleteError
+from icebrick.progress import Progress
+from icebrick.repository.snapshot import Snapshot
+from icebrick.workflow.images import Images
+from icebrick.workflow.report import Receipt
+
+
+class VerificationError(IncompleteError):
+    """What was read back is not what the backup has; the receipt says where."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        super().__init__(
+            f"{receipt.mismatches} of {receipt.blocks} blocks of {receipt.target} differ from "
+            f"snapshot {receipt.snapshot_id}",
+            hint="The device does not return what was written to it, or somebody else writes to it.",
+        )
+        self.receipt = receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """A snapshot and the image in it: what a restore starts from."""
+
+    snapshot: Snapshot
+    image: StoredImage
+    images: Images
+
+
+def fill(restorable: Restorable, target: BlockTarget, progress: Progress) -> RestoreStats:
+    """Make the target hold the image, and zeros behind its end."""
+    stats = restore_image(restorable.image, restorable.images.store, target, progress=progress)
+    if target.size > restorable.image.size:
+        target.discard(Extent(restorable.image.size, target.size - restorable.image.size))
+        target.flush()
+    return stats
+
+
+def verify(restorable: Restorable, source: BlockSource, name: str, progress: Progress) -> Receipt:
+    """Read the source back and compare. VerificationError, with the receipt, when anything differs."""
+    started = datetime.now(UTC)
+    stats = verify_image(restorable.image, restorable.images.store, source, progress=progress)
+    receipt = Receipt(
+        snapshot_id=restorable.snapshot.id or "",
+        snapshot_time=restorable.snapshot.time.to_datetime(),
+        target=name,
+        size=stats.size,
+        blocks=stats.pieces,
+        zero_blocks=stats.zeros,
+        mismatches=stats.mismatches,
+        first_mismatches=tuple(stats.first_mismatches),
+        digest=stats.digest,
+        started=started,
+        ended=datetime.now(UTC),
+    )
+    if receipt.mismatches:
+        raise VerificationError(receipt)
+    return receipt
