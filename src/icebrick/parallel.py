@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -17,7 +18,7 @@ class Workers(Generic[T]):
 
     The first failure stops the rest and is raised in the caller, by the next `put` or at the end of the
     block. Left normally, the block waits until everything put is done; left by an exception, items not yet
-    begun are dropped. Either way no thread is left running.
+    begun are dropped. Either way no thread is left running, even when the waiting itself is interrupted.
     """
 
     def __init__(
@@ -26,48 +27,80 @@ class Workers(Generic[T]):
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._work = work
-        self._queue: queue.Queue[T | None] = queue.Queue(depth or threads)
+        self._depth = depth or threads
+        self._waiting: deque[T] = deque()
         self._failure: BaseException | None = None
-        self._failed = threading.Event()
-        self._lock = threading.Lock()  # guards _failure
+        self._closed = False  # nothing more will be put
+        self._changed = threading.Condition()  # guards the three above
         self._threads = [threading.Thread(target=self._run, name=f"{name}-{i}") for i in range(threads)]
 
     def put(self, item: T) -> None:
-        """Hand over an item; waits while the queue is full."""
-        self._raise_failure()
-        self._queue.put(item)  # after a failure the threads keep draining, so this cannot block for ever
+        """Hand over an item; waits while `depth` are waiting."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None or len(self._waiting) < self._depth)
+            self._raise_failure()
+            self._waiting.append(item)
+            self._changed.notify_all()
 
     def __enter__(self) -> Workers[T]:
-        for thread in self._threads:
-            thread.start()
+        started: list[threading.Thread] = []
+        try:
+            for thread in self._threads:
+                thread.start()
+                started.append(thread)
+        except BaseException:
+            self._threads = started
+            self._abandon()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._failed.set()
-        for _ in self._threads:
-            self._queue.put(None)
+            self._abandon()
+            return
+        try:
+            self._close()
+        except BaseException:  # a signal's, while the main thread waited
+            self._abandon()
+            raise
+        self._raise_failure()
+
+    def _close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         for thread in self._threads:
             thread.join()
-        if error is None:
-            self._raise_failure()
+
+    def _abandon(self) -> None:
+        with self._changed:
+            self._waiting.clear()
+        self._close()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self._failed.is_set():
-                continue
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed or self._failure is not None)
+                if self._failure is not None or not self._waiting:
+                    return
+                item = self._waiting.popleft()
+                self._changed.notify_all()
             try:
                 self._work(item)
             except BaseException as error:  # noqa: BLE001 - carried to the caller, whatever it is
-                with self._lock:
-                    self._failure = self._failure or error
-                self._failed.set()
+                self._fail(error)
+                return
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
 
 
 class Pool(Generic[T]):
