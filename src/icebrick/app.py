@@ -1,1 +1,101 @@
 """The only place where settings become objects."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from icebrick.attach.base import Connector
+from icebrick.attach.brick import BrickConnector, BrickSettings
+from icebrick.backend.base import Backend
+from icebrick.backend.location import open_backend
+from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
+from icebrick.backend.wrap.log import LogBackend
+from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy
+from icebrick.cloud.base import Cloud
+from icebrick.cloud.session import connect
+from icebrick.config.settings import AgentSettings, CloudSettings, RepositorySettings
+from icebrick.errors import UsageError
+from icebrick.progress import Progress
+from icebrick.repository.repository import Repository
+from icebrick.run import Run, new_run
+from icebrick.workflow.access import VolumeAccess
+from icebrick.workflow.cleanup import clean_up_first
+from icebrick.workflow.images import Images
+from icebrick.workflow.living import RunRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What this host brings: how it attaches volumes, and which of its runs live."""
+
+    connector: Connector
+    registry: RunRegistry
+    lock_wait: timedelta
+
+
+@contextmanager
+def opened_backend(settings: RepositorySettings) -> Iterator[Backend]:
+    """The repository's storage, with all that makes it robust round it. UsageError when no location is given."""
+    if settings.location is None:
+        raise UsageError(
+            "no repository is named", hint="Use -r LOCATION, RESTIC_REPOSITORY, or a [repository:NAME] section."
+        )
+    with closing(open_backend(settings.location)) as raw:
+        limited = LimitBackend(
+            raw,
+            connections=settings.connections,
+            upload=_bucket(settings.upload_limit),
+            download=_bucket(settings.download_limit),
+        )
+        yield RetryBackend(LogBackend(limited), RetryPolicy())
+
+
+@contextmanager
+def opened_cloud(settings: CloudSettings) -> Iterator[Cloud]:
+    """Logged in, until the block ends."""
+    with closing(connect(settings.cloud)) as cloud:
+        yield cloud
+
+
+def this_host(settings: AgentSettings) -> Host:
+    """Nothing is asked of the host yet."""
+    brick = BrickSettings(
+        state_dir=settings.state_dir,
+        ip=settings.my_ip,
+        multipath=settings.multipath,
+        enforce_multipath=settings.enforce_multipath,
+    )
+    return Host(
+        connector=BrickConnector(brick),
+        registry=RunRegistry(settings.state_dir, socket.gethostname()),
+        lock_wait=timedelta(seconds=settings.retry_lock),
+    )
+
+
+@contextmanager
+def volume_run(
+    host: Host, cloud: Cloud, repository: Repository, progress: Progress
+) -> Iterator[tuple[VolumeAccess, Images]]:
+    """A run that works on volumes: alive for others to see, dead runs cleared up, the repository locked and read."""
+    run = new_run(datetime.now(UTC))
+    with host.registry.living(run, scope=cloud.project().id) as living:
+        clean_up_first(cloud, host.connector, host.registry)
+        access = VolumeAccess(cloud, host.connector, run)
+        with repository.lock(wait=host.lock_wait):
+            yield access, Images(repository, progress)
+        living.cleared = not access.leftovers
+
+
+@contextmanager
+def image_run(host: Host, repository: Repository, progress: Progress) -> Iterator[tuple[Run, Images]]:
+    """A run that needs no cloud: only the repository, locked and read."""
+    with repository.lock(wait=host.lock_wait):
+        yield new_run(datetime.now(UTC)), Images(repository, progress)
+
+
+def _bucket(rate: int | None) -> TokenBucket | None:
+    return None if rate is None else TokenBucket(rate)

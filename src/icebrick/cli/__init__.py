@@ -1,1 +1,1 @@
-"""The command line: the only place that parses arguments and prints."""
+"""The command line: `main`, what all commands share, and one file per command."""

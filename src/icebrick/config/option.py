@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,10 @@ class Option(Generic[T]):
 
     @property
     def default_text(self) -> str:
-        return "" if self.default is None else str(self.default)
+        """As it would be written; empty for none."""
+        if self.default is None:
+            return ""
+        return ("yes" if self.default else "no") if isinstance(self.default, bool) else str(self.default)
 
 
 def _text(text: str) -> str:
@@ -53,11 +57,19 @@ def _path(text: str) -> Path:
     return Path(_text(text)).expanduser()
 
 
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
 def _count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise ValueError(text)
     return number
+
+
+def _flag(text: str) -> bool:
+    return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
 
 
 def _rate(text: str) -> int:
@@ -87,8 +99,10 @@ def choice(*values: str) -> Reader[str]:
 
 
 NAME: Reader[str | None] = Reader(_text, "a name", "NAME")
+ADDRESS: Reader[str | None] = Reader(_address, "an IP address", "ADDRESS")
 PATH: Reader[Path | None] = Reader(_path, "a path", "PATH")
 COUNT: Reader[int | None] = Reader(_count, "a whole number of at least 1", "N")
+FLAG: Reader[bool] = Reader(_flag, "yes or no", "yes|no")
 RATE: Reader[int | None] = Reader(
     _rate, "bytes per second: a number of at least 1, with K, M or G for powers of 1024", "RATE"
 )

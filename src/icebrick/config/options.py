@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from icebrick.backend.location import Location, parse_location
-from icebrick.config.option import COUNT, DURATION, NAME, PATH, RATE, Option, Reader, choice
+from icebrick.config.option import ADDRESS, COUNT, DURATION, FLAG, NAME, PATH, RATE, Option, Reader, choice
 from icebrick.secret import Secret
 
 _LOCATION: Reader[Location | None] = Reader(parse_location, "a repository location", "LOCATION")
@@ -99,6 +99,13 @@ RETRY_LOCK: Option[int] = Option(
     "How long to wait while another process holds a lock on the repository.",
     flags=("--retry-lock",),
 )
+MY_IP: Option[str | None] = Option(
+    "agent", "my-ip", ADDRESS, None, "The address that Cinder exports volumes to; by default the host name's."
+)
+MULTIPATH: Option[bool] = Option("agent", "multipath", FLAG, False, "Use all paths to a volume, through multipathd.")
+ENFORCE_MULTIPATH: Option[bool] = Option(
+    "agent", "enforce-multipath", FLAG, False, "Fail where multipathd does not run, instead of using one path."
+)
 
 OPTIONS: tuple[Option[Any], ...] = (
     REPOSITORY_LOCATION,
@@ -113,6 +120,9 @@ OPTIONS: tuple[Option[Any], ...] = (
     ENGINE_MODE,
     STATE_DIR,
     RETRY_LOCK,
+    MY_IP,
+    MULTIPATH,
+    ENFORCE_MULTIPATH,
 )
 
 SECTIONS: dict[str, str] = {

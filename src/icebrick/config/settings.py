@@ -51,6 +51,9 @@ class AgentSettings:
 
     state_dir: Path
     retry_lock: int
+    my_ip: str | None
+    multipath: bool
+    enforce_multipath: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,9 @@ def _agent(resolver: _Resolver, environment: Mapping[str, str]) -> AgentSettings
     return AgentSettings(
         state_dir=state_dir if state_dir is not None else _default_state_dir(environment),
         retry_lock=resolver.get(options.RETRY_LOCK, "agent"),
+        my_ip=resolver.get(options.MY_IP, "agent"),
+        multipath=resolver.get(options.MULTIPATH, "agent"),
+        enforce_multipath=resolver.get(options.ENFORCE_MULTIPATH, "agent"),
     )
 
 

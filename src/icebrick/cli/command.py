@@ -1,0 +1,178 @@
+"""What every command shares: the options that may stand before or after its name, and loading on demand."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from icebrick.config import options
+from icebrick.config.option import Option
+
+
+@dataclass(slots=True)
+class Given:
+    """What the shared options said, as text; what they mean is decided when a command asks for its settings."""
+
+    values: dict[Option[Any], str] = field(default_factory=dict)
+    config: str | None = None
+    json: bool = False
+    quiet: bool = False
+    verbosity: int = 0
+
+    @staticmethod
+    def of(context: click.Context) -> Given:
+        """The one of this invocation, whichever command asks."""
+        return context.find_root().ensure_object(Given)
+
+
+def setting(option: Option[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The command line's form of a configuration option, for the commands that use it."""
+    return click.option(*option.flags, **_setting_attributes(option))
+
+
+def _setting_attributes(option: Option[Any]) -> dict[str, Any]:
+    def keep(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            Given.of(context).values[option] = value
+
+    text = option.help
+    if option.default_text:
+        text += f" Default: {option.default_text}."
+    if option.environment:
+        text += f" [${option.environment}]"
+    return {"metavar": option.reader.metavar, "help": text, "expose_value": False, "callback": keep}
+
+
+def _keep_config(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    Given.of(context).config = value or Given.of(context).config
+
+
+def _keep_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    Given.of(context).json |= value
+
+
+def _keep_quiet(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    Given.of(context).quiet |= value
+
+
+def _keep_verbosity(context: click.Context, _parameter: click.Parameter, value: int) -> None:
+    Given.of(context).verbosity += value
+
+
+_SHARED_SETTINGS = (options.REPOSITORY_LOCATION, options.PASSWORD_FILE, options.CLOUD_NAME, options.RETRY_LOCK)
+
+
+def _shared_parameters() -> list[click.Option]:
+    return [
+        *(click.Option(option.flags, **_setting_attributes(option)) for option in _SHARED_SETTINGS),
+        click.Option(
+            ["--config"],
+            metavar="FILE",
+            expose_value=False,
+            callback=_keep_config,
+            help="The configuration file. [$ICEBRICK_CONFIG]",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_keep_json,
+            help="Results and progress as JSON, one object a line.",
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_keep_quiet,
+            help="Only results and errors.",
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            callback=_keep_verbosity,
+            help="Say what is done; twice: in detail.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command that takes the shared options, with examples below its help."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+        self._own = len(self.params)
+        self.params.extend(_shared_parameters())
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        parameters = self.get_params(context)
+        own = [*parameters[: self._own], *parameters[self._own + len(_shared_parameters()) :]]
+        _write_options(context, formatter, "Options", own)
+        _write_options(context, formatter, "Options of every command", _without(parameters, own))
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, self.examples)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of their own, imported when they are needed: help stays fast."""
+
+    def __init__(self, *args: Any, commands_in: dict[str, tuple[str, str]], examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = commands_in
+        self.examples = examples
+        self._own = len(self.params)
+        self.params.extend(_shared_parameters())
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self._lazy)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self._lazy:
+            return None
+        module, _ = self._lazy[name]
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_options(context, formatter, "Options", self.get_params(context))
+        self.format_commands(context, formatter)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, self.examples)
+
+
+def command(name: str, *, examples: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function an icebrick command. `examples` has one command line per line."""
+    return click.command(name, cls=Command, examples=examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
+    """One example a line, as it is: wrapped, they could not be copied."""
+    if examples:
+        with formatter.section("Examples"):
+            for line in examples.strip().splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
+def _write_options(
+    context: click.Context, formatter: click.HelpFormatter, title: str, parameters: list[click.Parameter]
+) -> None:
+    rows = [row for parameter in parameters if (row := parameter.get_help_record(context)) is not None]
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl(rows)
+
+
+def _without(parameters: list[click.Parameter], some: list[click.Parameter]) -> list[click.Parameter]:
+    return [parameter for parameter in parameters if parameter not in some]

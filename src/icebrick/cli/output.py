@@ -1,0 +1,71 @@
+"""Where a command's words go: results to stdout, the rest to stderr, everything as JSON lines with --json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+_SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+class Output:
+    """One command's output. Text is made safe for terminals: names in a repository may come from anyone."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def result(self, text: str, record: Mapping[str, Any] | Sequence[Any]) -> None:
+        """What was asked for: the text, or the record with --json."""
+        click.echo(json.dumps(record, ensure_ascii=True) if self.as_json else printable(text))
+
+    def record(self, message_type: str, values: Mapping[str, Any]) -> None:
+        """A JSON line of its own kind; nothing without --json."""
+        if self.as_json:
+            click.echo(json.dumps({"message_type": message_type, **values}, ensure_ascii=True))
+
+    def say(self, text: str) -> None:
+        """What the user may like to know meanwhile; nothing with --quiet or --json."""
+        if not self.quiet and not self.as_json:
+            click.echo(printable(text), err=True)
+
+    def warn(self, text: str) -> None:
+        """What the user must know although the command goes on."""
+        if self.as_json:
+            click.echo(json.dumps({"message_type": "warning", "message": text}), err=True)
+        else:
+            click.echo(f"icebrick: warning: {printable(text)}", err=True)
+
+
+def printable(text: str) -> str:
+    """The text with control and other unprintable characters escaped, except newlines."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def one_line(text: str) -> str:
+    """The same, newlines escaped too: nothing in it can look like a line of ours."""
+    return printable(text).replace("\n", "\\n")
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: 1536 is 1.5 KiB."""
+    value = float(count)
+    for unit in _SIZE_UNITS:
+        if value < 1024 or unit == _SIZE_UNITS[-1]:
+            break
+        value /= 1024
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they must be; the last one is not padded."""
+    lines = [[one_line(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -1,0 +1,49 @@
+"""Where a repository's password comes from: a file, the environment, or somebody at a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from icebrick.config.settings import RepositorySettings
+from icebrick.errors import UsageError
+from icebrick.secret import Secret
+
+_MAX_BYTES = 1 << 20
+
+
+def read_password(settings: RepositorySettings, *, new: bool = False) -> Secret:
+    """The password; a `new` one is asked for twice. UsageError when there is none, or an empty one."""
+    if settings.password_file is not None:
+        return _from_file(settings)
+    if settings.password is not None:
+        return settings.password
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "no password for the repository",
+            hint="Name a file with --password-file or RESTIC_PASSWORD_FILE, or set RESTIC_PASSWORD.",
+        )
+    text = click.prompt(
+        f"password for {'new ' if new else ''}repository {settings.location}",
+        hide_input=True,
+        err=True,
+        confirmation_prompt="again, to be sure" if new else False,
+    )
+    return Secret(text)
+
+
+def _from_file(settings: RepositorySettings) -> Secret:
+    path = settings.password_file
+    assert path is not None
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES).decode().strip()
+    except OSError as error:
+        raise UsageError(f"cannot read password file {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # "from None": the error's text would hold a part of the file
+        raise UsageError(f"password file {path} is not UTF-8 text") from None
+    if not text:
+        raise UsageError(f"password file {path} is empty")
+    return Secret(text)

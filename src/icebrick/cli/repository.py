@@ -1,0 +1,25 @@
+"""Opening the repository that a command was pointed at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from icebrick.app import opened_backend
+from icebrick.cli.invocation import Invocation
+from icebrick.cli.password import read_password
+from icebrick.repository.repository import Repository, open_repository
+
+
+@contextmanager
+def opened_repository(invocation: Invocation) -> Iterator[Repository]:
+    """Open, until the block ends; asks for the password where it must."""
+    settings = invocation.settings.repository
+    with opened_backend(settings) as backend:
+        yield open_repository(backend, read_password(settings))
+
+
+def lock_wait(invocation: Invocation) -> timedelta:
+    """How long this command waits for another process's lock."""
+    return timedelta(seconds=invocation.settings.agent.retry_lock)

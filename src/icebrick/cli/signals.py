@@ -1,0 +1,35 @@
+"""SIGINT and SIGTERM end a command through its `with` blocks, so that nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, treated as Ctrl-C is."""
+
+
+@contextmanager
+def unwind_on_signals() -> Iterator[None]:
+    """The first signal raises in the main thread; later ones only say that the clean-up is under way."""
+    asked = False
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            click.echo("icebrick: still cleaning up; what 'kill -9' leaves, the next run removes", err=True)
+            return
+        asked = True
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
