@@ -49,3 +49,9 @@ class BlockTarget(BlockSource, Protocol):
 
     def flush(self) -> None:
         """Everything written so far is durable on return."""
+
+
+def check_range(size: int, offset: int, length: int) -> None:
+    """ValueError unless the range lies inside a device of `size` bytes."""
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ValueError(f"{length} bytes at {offset} are not inside {size} bytes")

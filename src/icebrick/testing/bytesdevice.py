@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from icebrick.blockdev import BlockSource, BlockTarget, Data, Extent
+from icebrick.blockdev import BlockSource, BlockTarget, Data, Extent, check_range
 from icebrick.errors import AttachError
 
 _CHUNK = 4096
@@ -107,12 +107,6 @@ class ReadOnlyTarget(BytesTarget):
 
     def discard(self, extent: Extent) -> None:
         raise AttachError(f"cannot discard {extent.length} bytes at {extent.offset}: the device is read-only")
-
-
-def check_range(size: int, offset: int, length: int) -> None:
-    """ValueError unless the range lies inside a device of `size` bytes."""
-    if offset < 0 or length < 0 or offset + length > size:
-        raise ValueError(f"{length} bytes at {offset} are not inside {size} bytes")
 
 
 def _pieces(offset: int, length: int) -> Iterator[tuple[int, int, int, int]]:
