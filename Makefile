@@ -1,0 +1,57 @@
+# Everything starts here; `make` alone lists what there is. Needs Python 3.11, git and make; see tools/setup.py.
+
+PYTHON := .venv/bin/python
+CODE := src tests bench tools demo
+PRESENT := $(wildcard $(CODE))
+JOBS ?= 2
+TESTS ?= tests
+REQUIRE ?= restic,cinder,root
+
+# mkfs and losetup are there, but not on everybody's PATH
+export PATH := $(PATH):/usr/sbin:/sbin
+export ICEBRICK_DEVCLOUD_VENV ?= $(CURDIR)/.venv-devcloud
+
+# Loop devices and mounts need root. What root writes must not be in the way of the user afterwards.
+ifneq ($(shell id -u),0)
+AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)" PYTHONDONTWRITEBYTECODE=1
+endif
+
+.PHONY: help demo test check format bench kill-matrix docs clean setup
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F '|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+demo: setup ## back up a volume, destroy it, restore it, prove it: on a real Cinder
+	@$(AS_ROOT) $(PYTHON) -m demo
+
+test: setup ## run every test (TESTS=path for some, JOBS=n at a time)
+	$(AS_ROOT) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --require=$(REQUIRE) $(TESTS)
+
+check: setup ## formatting, lint, types, layers, sizes
+	.venv/bin/ruff format --check $(PRESENT)
+	.venv/bin/ruff check $(PRESENT)
+	.venv/bin/mypy src tools demo
+	.venv/bin/lint-imports
+	$(PYTHON) tools/size_limits.py $(PRESENT)
+
+format: setup ## format the code and mend what can be mended
+	.venv/bin/ruff format $(PRESENT)
+	.venv/bin/ruff check --fix $(PRESENT)
+
+bench: setup ## measure against stock restic, as a table and as JSON
+	$(AS_ROOT) $(PYTHON) -m bench
+
+kill-matrix: setup ## kill a backup and a restore at every step; print what was left before and after recovery
+	$(AS_ROOT) $(PYTHON) -m tests.faults.kill_matrix
+
+docs: setup ## make the generated pages again
+	$(PYTHON) tools/generate_docs.py
+
+clean: ## remove environments, caches and everything else that was made here
+	$(AS_ROOT) rm -rf .venv .venv.lock .venv-devcloud .venv-devcloud.lock build dist \
+	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	$(AS_ROOT) find $(PRESENT) -name __pycache__ -prune -exec rm -rf {} +
+
+setup:
+	@python3 tools/setup.py

@@ -1,0 +1,174 @@
+"""Install what the project needs and this machine does not have: Debian packages, .venv, the devcloud's environment.
+
+Runs on the system's own Python before anything is installed, so it uses nothing but the standard library and those
+modules of ours that do the same. Where all is there, it does nothing and says nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src"
+VENV = ROOT / ".venv"
+DEVCLOUD_VENV = Path(os.environ.get("ICEBRICK_DEVCLOUD_VENV", ROOT / ".venv-devcloud"))
+LOCK_FILE = ROOT / "requirements-dev.lock"
+
+PROGRAMS = {
+    "restic": "restic",  # the judge of our repositories
+    "fusermount3": "fuse3",  # restic mount
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",  # the devcloud's pool: it copies volumes by reflink
+    "mkfs.btrfs": "btrfs-progs",  # a pool that freezes several volumes at one instant
+    "losetup": "mount",
+    "fsfreeze": "util-linux",
+}
+"""Programs and the Debian packages that have them."""
+
+PYTHON_MODULES = {"ensurepip": "python3-venv"}
+"""Parts of Python that Debian packages apart."""
+
+
+class SetupError(Exception):
+    """Something that a person must do first."""
+
+
+def main() -> int:
+    try:
+        check_python()
+        install_packages(missing_packages())
+        make_environments()
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check_python() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is run by whatever `python3` is
+        raise SetupError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages of what is not installed, sorted."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])  # not on everybody's PATH
+    packages = {package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None}
+    packages |= {package for module, package in PYTHON_MODULES.items() if importlib.util.find_spec(module) is None}
+    return sorted(packages)
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """SetupError that names the packages where they cannot be installed from here."""
+    if not packages:
+        return
+    names = " ".join(packages)
+    if shutil.which("apt-get") is None:
+        raise SetupError(f"no apt-get here; install by hand what Debian has in these packages: {names}")
+    apt = [*_as_root(names), "apt-get", "-o", "DPkg::Lock::Timeout=120"]
+    with step(f"install {names}"):
+        run([*apt, "-q", "update"], "apt-get update")
+        run([*apt, "-q", "-y", "--no-install-recommends", "install", *packages], "apt-get install")
+
+
+def _as_root(names: str) -> list[str]:
+    """The words before a command that needs root."""
+    settings = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    if os.geteuid() == 0:
+        return settings
+    if shutil.which("sudo") is None:
+        raise SetupError(f"neither root nor sudo; let somebody who may install these packages: {names}")
+    return ["sudo", *settings]
+
+
+def make_environments() -> None:
+    """Both virtual environments, at the same time: each mostly waits for the package index."""
+    sys.path.insert(0, str(SOURCE))
+    from icebrick.devcloud.environment import prepare_environment  # noqa: PLC0415 - the path is known only now
+    from icebrick.errors import DevcloudError  # noqa: PLC0415
+    from icebrick.parallel import Workers  # noqa: PLC0415
+
+    def product() -> None:
+        with locked(VENV):
+            make_venv()
+
+    def devcloud() -> None:
+        started = time.monotonic()
+        prepare_environment(DEVCLOUD_VENV)
+        if time.monotonic() - started > 1:  # it says nothing itself, and was there already if it took no time
+            tell(f"install Keystone and Cinder in {DEVCLOUD_VENV.name}: {time.monotonic() - started:.0f} s")
+
+    try:
+        with Workers[Callable[[], None]](lambda make: make(), threads=2, name="setup") as workers:
+            workers.put(product)
+            workers.put(devcloud)
+    except DevcloudError as error:
+        raise SetupError(f"{error}. {error.hint or ''}".strip()) from error
+
+
+def make_venv() -> None:
+    """.venv with the product, editable, and the tools of `requirements-dev.lock`."""
+    complete = VENV / "complete"
+    python, packages = wanted_marks()
+    marks = complete.read_text().split() if complete.exists() else []
+    if marks == [python, packages]:
+        return
+    with step(f"install Icebrick and its tools in {VENV.name}"):
+        complete.unlink(missing_ok=True)
+        # An environment of another Python or another folder is of no use; one with other packages is.
+        clear = ["--clear"] if marks[:1] != [python] and marks else []
+        run([sys.executable, "-m", "venv", *clear, str(VENV)], "making .venv")
+        pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+        pip += ["--disable-pip-version-check", "--no-compile"]  # Python compiles what it needs when it needs it
+        # The list names all that is needed in versions that fit: nothing is left to resolve.
+        run([*pip, "--no-deps", "--requirement", str(LOCK_FILE), "--editable", str(ROOT)], "pip install")
+        complete.write_text(f"{python} {packages}\n")
+
+
+def wanted_marks() -> tuple[str, str]:
+    """What `.venv/complete` says when all is well: of the Python and the folder, and of the packages in it."""
+    python = hashlib.sha256(sys.version.encode() + os.fsencode(VENV))
+    packages = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + LOCK_FILE.read_bytes())
+    return python.hexdigest(), packages.hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one process at a time; the kernel takes the lock from one that is killed."""
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def run(command: Sequence[str], what: str) -> None:
+    """Run to the end; SetupError with its last words if it fails."""
+    result = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if result.returncode:
+        words = (result.stderr.strip() or result.stdout.strip()).splitlines()
+        raise SetupError(f"{what} failed:\n  " + "\n  ".join(words[-5:]))
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say what takes a while, and how long it took."""
+    started = time.monotonic()
+    tell(f"{name} ...")
+    yield
+    tell(f"{name}: {time.monotonic() - started:.0f} s")
+
+
+def tell(text: str) -> None:
+    print(f"setup: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
