@@ -100,13 +100,10 @@ class BlobWriter:
         with pack.view() as view:
             self._backend.save(Handle(FileType.PACK, pack.id.hex()), view)
         self._buffers.give_back(pack.buffer)
-        blobs = list(pack.blobs)
-        self._add_pack(pack.id, blobs)
         with self._lock:
             self.stats.packs += 1
             self.stats.bytes_packed += pack.size
-            self._underway.difference_update((blob.type, blob.id) for blob in blobs)
-            self._unindexed.append((pack.id, blobs))
+            self._unindexed.append((pack.id, list(pack.blobs)))
             full = sum(len(blobs) for _, blobs in self._unindexed) >= INDEX_BLOBS
         if full:
             self._save_index()
@@ -117,6 +114,11 @@ class BlobWriter:
         if packs:
             self._guard()
             save_unpacked(self._backend, self._key, FileType.INDEX, encode_index(packs))
+        # Only now: what this writer dies with before is in no index file, so no other snapshot may build on it.
+        for pack_id, blobs in packs:
+            self._add_pack(pack_id, blobs)
+            with self._lock:
+                self._underway.difference_update((blob.type, blob.id) for blob in blobs)
 
 
 @contextmanager
