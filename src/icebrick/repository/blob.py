@@ -63,7 +63,15 @@ class BlobDecoder:
         if not blob.uncompressed_length:
             return plain
         try:
-            # Go's encoder may leave the size out of the frame, hence the bound
-            return self._zstd.decompress(plain, max_output_size=blob.uncompressed_length)
+            return self._decompress(plain, blob.uncompressed_length)
         except zstandard.ZstdError as error:
             raise CorruptDataError(f"decompression failed: {error}") from error
+
+    def _decompress(self, frame: memoryview, size: int) -> bytes:
+        # Go's encoder may leave the size out of the frame (-1 here): then max_output_size bounds it, else nothing does
+        if zstandard.frame_content_size(frame) > size:
+            raise CorruptDataError(f"unpacks to more than the {size} bytes it is listed with")
+        plain = self._zstd.decompress(frame, max_output_size=size)
+        if len(plain) != size:
+            raise CorruptDataError(f"unpacks to {len(plain)} bytes, not to the {size} it is listed with")
+        return plain
