@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -94,28 +95,28 @@ def devcloud() -> None:
 def up(directory: Path, venv: Path | None, foreground: bool, **chosen: Any) -> None:
     """Start a devcloud, or what of it is not running, and return when it answers."""
     cloud = Devcloud(directory, environment=venv)
-    with open_invocation() as invocation:
-        settings = _settings(**chosen)
-        status = cloud.up(settings, owned=foreground, progress=invocation.progress)
-        _show_ready(invocation.output, cloud, status)
+    settings = _settings(**chosen)
+    with open_invocation() as invocation, _taken_down(cloud) if foreground else nullcontext():
+        _show_ready(invocation.output, cloud, cloud.up(settings, owned=foreground, progress=invocation.progress))
         if foreground:
-            _stay(cloud)
+            raise DevcloudError(f"{cloud.wait()} of the devcloud in {cloud.layout.directory} has ended")
+
+
+@contextmanager
+def _taken_down(cloud: Devcloud) -> Iterator[None]:
+    """Take it down at the end, which Ctrl-C is: the way to end a devcloud in the foreground is no error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    finally:
+        cloud.down()
 
 
 def _settings(fs: FileSystem | None, **chosen: Any) -> Settings | None:
     """None when nothing was chosen: then a devcloud that exists may be what it is."""
     given = {key: value for key, value in {"filesystem": fs, **chosen}.items() if value is not None}
     return Settings(**given) if given else None
-
-
-def _stay(cloud: Devcloud) -> None:
-    try:
-        name = cloud.wait()
-    except KeyboardInterrupt:
-        return
-    finally:
-        cloud.down()
-    raise DevcloudError(f"{name} of the devcloud in {cloud.layout.directory} has ended")
 
 
 @command("down", examples=DOWN_EXAMPLES)

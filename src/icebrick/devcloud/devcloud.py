@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.secret import Secret
 
 START_SECONDS = 120.0
+_PORT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Devcloud:
                     f"the devcloud in {self.layout.directory} was made with other settings",
                     hint="Remove it first with 'icebrick devcloud down'.",
                 )
-            if not self.status().running:
+            if not self.status().running or _lost_its_owner(record):
                 with progress.task("start Keystone and Cinder"):
                     self._start(record, settings or Settings(), python, _this_process() if owned else None)
         return self.status()
@@ -105,7 +108,7 @@ class Devcloud:
         _check_host(settings)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as sockets:
             undo.callback(self._release)
-            processes.stop_servers(self.layout.directory)  # one of the two may still run
+            self._end_servers()  # one of the two may still run
             keystone = sockets.enter_context(_listen(record.keystone_port if record else settings.keystone_port))
             cinder = sockets.enter_context(_listen(record.cinder_port if record else settings.cinder_port))
             record = Record(
@@ -165,9 +168,13 @@ class Devcloud:
         processes.stop_servers(self.layout.directory, [server], kill=kill)
         self._reap()
 
-    def _release(self) -> None:
+    def _end_servers(self) -> None:
         processes.stop_servers(self.layout.directory)
+        processes.wait_all_ended(self.layout)
         self._reap()
+
+    def _release(self) -> None:
+        self._end_servers()
         host.release_all(self.layout.directory)
 
     def _reap(self) -> None:
@@ -221,8 +228,14 @@ def find_abandoned(folder: Path) -> Iterable[Devcloud]:
     for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
         layout = layout_of(directory)
         record = find_record(layout)
-        if record and record.owner and processes.process_id(record.owner.pid) != record.owner:
+        if _lost_its_owner(record):
             yield Devcloud(directory)
+
+
+def _lost_its_owner(record: Record | None) -> bool:
+    """Whether the owner is gone; then the servers are ending, if they have not yet."""
+    owner = record.owner if record else None
+    return owner is not None and processes.process_id(owner.pid) != owner
 
 
 def _this_process() -> ProcessId:
@@ -243,10 +256,15 @@ def _check_host(settings: Settings) -> None:
 
 def _listen(port: int) -> socket.socket:
     """A listening socket, made here and inherited by the server: so no other process can take the port between."""
-    try:
-        return socket.create_server(("127.0.0.1", port), backlog=128)
-    except OSError as error:
-        raise DevcloudError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
+    end = time.monotonic() + _PORT_SECONDS
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port), backlog=128)
+        except OSError as error:
+            # The server before us on this port may have ended a moment ago.
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                raise DevcloudError(f"cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}") from error
+        time.sleep(0.02)
 
 
 def _refuse_foreign(layout: Layout) -> None:

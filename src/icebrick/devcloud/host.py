@@ -104,6 +104,7 @@ def mount_pool(layout: Layout, settings: Settings) -> None:
         return
     if not layout.pool_image.exists():
         part = layout.pool_image.with_suffix(".part")
+        part.unlink(missing_ok=True)
         with part.open("wb") as image:
             image.truncate(settings.pool_gib << 30)
         run_tool(*_MAKE_FILE_SYSTEM[settings.filesystem], str(part))
@@ -119,6 +120,10 @@ def needed_tools(settings: Settings) -> tuple[str, ...]:
 
 def run_tool(*command: str) -> None:
     """Run a program to its end; DevcloudError with its own words if it fails."""
-    result = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    # It inherits the lock of `locked_directory`: should we be killed, the next one waits until it has ended, and
+    # does not look for mounts before they are there.
+    result = subprocess.run(
+        command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, close_fds=False
+    )
     if result.returncode:
         raise DevcloudError(f"{' '.join(command)} failed: {' '.join(result.stderr.split())}")

@@ -52,6 +52,11 @@ class Layout:
     def pool_image(self) -> Path:
         return self.directory / "pool.img"
 
+    @property
+    def alive(self) -> Path:
+        """Held with a shared lock by each server, and by the programs it runs, until it has ended."""
+        return self.directory / "alive.lock"
+
     def config(self, server: str) -> Path:
         return self.directory / f"{server}.conf"
 

@@ -17,7 +17,7 @@ def locked_directory(directory: Path) -> Iterator[None]:
     """Make the directory if it is missing, and keep others who lock it waiting until the block ends.
 
     The lock is on the directory itself. Who removes the directory in the block leaves those who wait with a lock
-    on nothing: they see that, and begin again.
+    on nothing: they see that, and begin again. Programs that inherit the lock keep it until they end.
     """
     while True:
         try:
@@ -29,6 +29,7 @@ def locked_directory(directory: Path) -> Iterator[None]:
             raise DevcloudError(f"cannot use directory {directory}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.set_inheritable(descriptor, True)  # for `host.run_tool`
             if _is_still_there(directory, descriptor):
                 _refuse_shared(directory, descriptor)
                 yield

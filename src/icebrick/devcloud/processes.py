@@ -7,6 +7,7 @@ that started it was killed before it could write anything down, and a number tha
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -16,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from icebrick.devcloud.layout import Layout
 from icebrick.devcloud.record import ProcessId
@@ -27,6 +29,7 @@ SERVERS = (KEYSTONE, CINDER)
 SERVER_FOLDER = Path(__file__).parent / "server"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TERM_SECONDS = 5.0
+_END_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ def start_server(
 ) -> StartedServer:
     """Start a server that serves on `listener`, which listens already, and ends when its owner ends."""
     ready, ready_in_server = os.pipe()
-    inherited = (listener.fileno(), ready_in_server)
+    alive = os.open(layout.alive, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(alive, fcntl.LOCK_SH)
+    inherited = (listener.fileno(), ready_in_server, alive)
     command = [str(python), str(_script(name)), "--directory", str(layout.directory)]
     command += ["--listen-fd", str(inherited[0]), "--ready-fd", str(inherited[1])]
     if owner is not None:
@@ -78,6 +83,7 @@ def start_server(
         raise DevcloudError(f"cannot start {name} with {python}: {error.strerror}") from error
     finally:
         os.close(ready_in_server)
+        os.close(alive)
     return StartedServer(name, process, ready)
 
 
@@ -167,6 +173,27 @@ def wait_ended(directory: Path) -> str:
         return handles[select.select(list(handles), [], [])[0][0]]
 
 
+def wait_all_ended(layout: Layout) -> None:
+    """Wait until no server runs any more, nor a program that a killed one had started.
+
+    A process that is ending has no command line to find it by, yet may still have files of the pool open.
+    """
+    with contextlib.suppress(FileNotFoundError), layout.alive.open("rb") as file:
+        end = time.monotonic() + _END_SECONDS
+        while not _locks(file):
+            if time.monotonic() > end:
+                raise DevcloudError(f"something of the devcloud in {layout.directory} still runs")
+            time.sleep(0.01)
+
+
+def _locks(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _stop(handle: int, name: str, *, kill: bool) -> None:
     for number in (signal.SIGKILL,) if kill else (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
@@ -177,9 +204,10 @@ def _stop(handle: int, name: str, *, kill: bool) -> None:
 
 
 def process_id(pid: int) -> ProcessId | None:
-    """The process that has number `pid` now; None if there is none."""
+    """The process that has number `pid` now; None if there is none, or only its exit code that nobody has asked for."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return ProcessId(pid, int(stat.rpartition(")")[2].split()[19]))
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else ProcessId(pid, int(fields[19]))

@@ -63,8 +63,9 @@ class FileStore:
         part = target.with_name(f"{target.name}.part")
         try:
             if not _reflink(source, part):
+                # Inheriting the lock that says that this devcloud is alive: `down` waits for it, should we be killed.
                 command = ["cp", "--sparse=always", "--reflink=auto", str(source), str(part)]
-                subprocess.run(command, check=True, capture_output=True)
+                subprocess.run(command, check=True, capture_output=True, close_fds=False)
             if part.stat().st_size < size:
                 os.truncate(part, size)
             part.rename(target)

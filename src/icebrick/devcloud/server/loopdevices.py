@@ -1,4 +1,8 @@
-"""Loop devices over volume files: the driver's way to show a volume to the host."""
+"""Loop devices over volume files: the driver's way to show a volume to the host.
+
+Programs inherit the lock that says that this devcloud is alive (close_fds=False): should the driver be killed,
+`down` waits for them too.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +33,14 @@ def attach(path: Path, *, readonly: bool) -> str:
             return device
     mode = ["--read-only"] if readonly else []
     command = ["losetup", "--find", "--show", *mode, str(path)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, close_fds=False, text=True).stdout.strip()
 
 
 def detach(path: Path, *, readonly: bool | None = None) -> None:
     """Remove the loop devices over `path`: those of one mode, or with None all."""
     for device in devices_of(path):
         if readonly is None or is_readonly(device) == readonly:
-            subprocess.run(["losetup", "--detach", device], check=True, capture_output=True)
+            subprocess.run(["losetup", "--detach", device], check=True, capture_output=True, close_fds=False)
 
 
 def flush(path: Path) -> None:
@@ -52,4 +56,4 @@ def flush(path: Path) -> None:
 def adopt_size(path: Path) -> None:
     """Let the loop devices over `path` see that it has grown."""
     for device in devices_of(path):
-        subprocess.run(["losetup", "--set-capacity", device], check=True, capture_output=True)
+        subprocess.run(["losetup", "--set-capacity", device], check=True, capture_output=True, close_fds=False)
