@@ -105,7 +105,7 @@ def list_lock_files(backend: ReadBackend, key: Key) -> Iterator[LockFile]:
     """Every lock there is; RepositoryLockedError when one cannot be read, as nobody knows what it excludes."""
     for info in backend.list_files(FileType.LOCK):
         try:
-            lock = _load(backend, key, info)
+            lock = load_lock_file(backend, key, info)
         except CorruptDataError as error:
             raise RepositoryLockedError(
                 f"{error}, so the repository may be in use",
@@ -120,7 +120,7 @@ def remove_locks(backend: Backend, key: Key, condition: Callable[[LockFile], boo
     removed = 0
     for info in list(backend.list_files(FileType.LOCK)):
         try:
-            lock = _load(backend, key, info)
+            lock = load_lock_file(backend, key, info)
         except CorruptDataError as error:
             log.warning("lock=%s kept: %s", info.handle.name, error)
             continue
@@ -131,8 +131,8 @@ def remove_locks(backend: Backend, key: Key, condition: Callable[[LockFile], boo
     return removed
 
 
-def _load(backend: ReadBackend, key: Key, info: FileInfo) -> LockFile | None:
-    """None when it is gone by now, or empty: some media leave an empty file when an upload breaks off."""
+def load_lock_file(backend: ReadBackend, key: Key, info: FileInfo) -> LockFile | None:
+    """None when it is gone, or empty, as some media leave it when an upload breaks off; CorruptDataError."""
     if not info.size:
         return None
     handle = info.handle

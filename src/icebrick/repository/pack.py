@@ -28,6 +28,12 @@ def header_size(entries: int) -> int:
     return entries * MAX_ENTRY_SIZE + OVERHEAD + _LENGTH.size
 
 
+def pack_size(blobs: Iterable[PackedBlob]) -> int:
+    """How long a pack is that holds these blobs and nothing else, in bytes."""
+    forms = ((blob.length, _COMPRESSED if blob.uncompressed_length else _PLAIN) for blob in blobs)
+    return sum(length + form.size + ID_SIZE for length, form in forms) + OVERHEAD + _LENGTH.size
+
+
 def encode_trailer(key: Key, blobs: Iterable[PackedBlob]) -> bytes:
     """The sealed header and its length, to be put behind the blobs."""
     sealed = key.seal(b"".join(map(_encode_entry, blobs)))
