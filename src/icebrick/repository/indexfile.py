@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blob import PackedBlob
+from icebrick.repository.crypto import OVERHEAD
 from icebrick.repository.ids import ID_SIZE, BlobType
 
 
@@ -31,19 +33,27 @@ def decode_index(plain: bytes) -> Iterator[tuple[bytes, list[PackedBlob]]]:
     try:
         for pack in json.loads(plain)["packs"]:
             yield _decode_id(pack["id"]), [_decode_blob(blob) for blob in pack["blobs"] or ()]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(f"not an index file: {error!r}") from error
 
 
 def _decode_blob(blob: dict[str, object]) -> PackedBlob:
-    offset, length, uncompressed = blob["offset"], blob["length"], blob.get("uncompressed_length", 0)
-    for number in (offset, length, uncompressed):
-        if not isinstance(number, int) or not 0 <= number < 1 << 32:
-            raise ValueError(f"{number!r} is no length or offset")
-    return PackedBlob(BlobType(blob["type"]), _decode_id(blob["id"]), offset, length, uncompressed)  # type: ignore[arg-type]
+    return PackedBlob(
+        BlobType(blob["type"]),
+        _decode_id(blob["id"]),
+        _decode_number(blob["offset"]),
+        _decode_number(blob["length"], least=OVERHEAD),
+        _decode_number(blob.get("uncompressed_length", 0)),
+    )
+
+
+def _decode_number(number: object, least: int = 0) -> int:
+    if type(number) is not int or not least <= number < 1 << 32:
+        raise ValueError(f"{number!r} is no length or offset")
+    return number
 
 
 def _decode_id(text: object) -> bytes:
     if not isinstance(text, str) or len(text) != 2 * ID_SIZE:
         raise ValueError(f"{text!r} is no id")
-    return bytes.fromhex(text)
+    return binascii.unhexlify(text)  # bytes.fromhex would pass over spaces
