@@ -10,7 +10,7 @@ from importlib.metadata import version
 from icebrick.blockdev import BlockSource
 from icebrick.engine.block.backup import Baseline, ImageResult, backup_image
 from icebrick.engine.block.image import StoredImage, find_image
-from icebrick.errors import CorruptDataError, RepositoryError
+from icebrick.errors import CorruptDataError, FileMissingError, RepositoryError
 from icebrick.progress import Progress
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.blobwriter import BlobWriter, WriterStats
@@ -103,7 +103,7 @@ class Images:
         """A damaged parent costs time, not the backup: everything is read then, and its blocks are stored anew."""
         try:
             image = find_image(self._store, parent.tree)
-        except CorruptDataError as error:
+        except (CorruptDataError, FileMissingError) as error:
             log.warning("parent=%s not usable, reading everything: %s", parent.id, error)
             return None
         return None if image is None else Baseline(image)

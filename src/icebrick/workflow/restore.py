@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from icebrick.blockdev import BlockSource, BlockTarget, Extent
+from icebrick.attach.device import create_image
+from icebrick.blockdev import BlockSource
 from icebrick.engine.block.image import StoredImage
-from icebrick.engine.block.restore import RestoreStats, restore_image
+from icebrick.engine.block.restore import restore_image
 from icebrick.engine.block.verify import verify_image
-from icebrick.errors import IncompleteError
+from icebrick.errors import IncompleteError, UsageError
 from icebrick.progress import Progress
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.images import Images
-from icebrick.workflow.report import Receipt
+from icebrick.workflow.report import Receipt, RestoreReport
 
 
 class VerificationError(IncompleteError):
@@ -37,13 +39,27 @@ class Restorable:
     images: Images
 
 
-def fill(restorable: Restorable, target: BlockTarget, progress: Progress) -> RestoreStats:
-    """Make the target hold the image, and zeros behind its end."""
-    stats = restore_image(restorable.image, restorable.images.store, target, progress=progress)
-    if target.size > restorable.image.size:
-        target.discard(Extent(restorable.image.size, target.size - restorable.image.size))
-        target.flush()
-    return stats
+def restore_to_path(
+    restorable: Restorable, path: Path, *, replace: bool, run_id: str, progress: Progress
+) -> RestoreReport:
+    """Make a sparse file of the image, or write it onto a block device, whose bytes behind the image's end stay.
+
+    UsageError when there is something at `path` and it is not to be replaced, or a device is too small.
+    """
+    if path.is_block_device() and not replace:
+        raise UsageError(f"{path} is a device", hint="With --force what it holds is overwritten.")
+    with create_image(path, restorable.image.size, replace=replace) as target:
+        stats = restore_image(restorable.image, restorable.images.store, target, progress=progress)
+    return RestoreReport(
+        run_id=run_id,
+        snapshot_id=restorable.snapshot.id or "",
+        target=str(path),
+        volume_id=None,
+        size=stats.size,
+        bytes_written=stats.written,
+        bytes_discarded=stats.discarded,
+        bytes_matching=stats.matching,
+    )
 
 
 def verify(restorable: Restorable, source: BlockSource, name: str, progress: Progress) -> Receipt:

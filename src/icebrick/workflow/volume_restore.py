@@ -6,13 +6,15 @@ import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from icebrick.blockdev import BlockTarget, Extent
 from icebrick.cloud.base import Cloud, Volume, VolumeSettings, VolumeSpec
+from icebrick.engine.block.restore import RestoreStats, restore_image
 from icebrick.errors import IcebrickError, UsageError
 from icebrick.progress import Progress
 from icebrick.workflow.access import GIB, VolumeAccess
 from icebrick.workflow.images import Images
 from icebrick.workflow.report import RestoreReport
-from icebrick.workflow.restore import Restorable, fill, verify
+from icebrick.workflow.restore import Restorable, verify
 from icebrick.workflow.select import Selection, choose_volume
 
 log = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ def run_volume_restore(plan: VolumeRestorePlan, access: VolumeAccess, progress: 
     with _result(plan, access) as volume:
         log.info("restoring run=%s snapshot=%s volume=%s", access.run.id, plan.restorable.snapshot.id, volume.id)
         with access.writable(volume) as target:
-            stats = fill(plan.restorable, target, progress)
+            stats = _fill(plan.restorable, target, progress)
         if plan.options.verify:
             # Attached anew, so that no cache of this host can answer instead of the storage.
             with access.readable(volume, direct=True) as source:
@@ -106,6 +108,15 @@ def run_volume_restore(plan: VolumeRestorePlan, access: VolumeAccess, progress: 
         receipt=receipt,
         leftovers=tuple(access.leftovers),
     )
+
+
+def _fill(restorable: Restorable, target: BlockTarget, progress: Progress) -> RestoreStats:
+    """The image, and zeros behind its end: a volume that has grown since must not keep what was written there."""
+    stats = restore_image(restorable.image, restorable.images.store, target, progress=progress)
+    if target.size > restorable.image.size:
+        target.discard(Extent(restorable.image.size, target.size - restorable.image.size))
+        target.flush()
+    return stats
 
 
 def _result(plan: VolumeRestorePlan, access: VolumeAccess) -> AbstractContextManager[Volume]:

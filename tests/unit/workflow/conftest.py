@@ -1,0 +1,98 @@
+"""A cloud, a host and a repository in memory, and what a run of them looks like."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from icebrick.app import Host, volume_run
+from icebrick.backend.memory import MemoryBackend
+from icebrick.blockdev import Extent
+from icebrick.cloud.base import Volume, VolumeSettings, VolumeSpec
+from icebrick.progress import NO_PROGRESS
+from icebrick.repository.keyfile import ScryptParameters
+from icebrick.repository.repository import Repository, init_repository
+from icebrick.repository.snapshot import Snapshot
+from icebrick.secret import Secret
+from icebrick.testing.fakecloud import FakeCloud
+from icebrick.testing.fakeconnector import FakeConnector
+from icebrick.testing.fakehost import FakeTime, fake_host
+from icebrick.workflow.access import VolumeAccess
+from icebrick.workflow.backup import plan_backup, run_backup
+from icebrick.workflow.images import Images
+from icebrick.workflow.living import RunRegistry
+from icebrick.workflow.report import BackupReport, RestoreReport
+from icebrick.workflow.select import Selection
+from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
+
+HOST = socket.gethostname()
+CHEAP = ScryptParameters(n=2, r=8, p=1)
+SETTINGS = VolumeSettings("disk", "the data", {"owner": "anna"}, {"os": "linux"}, bootable=True, read_only=False)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All of it; the methods are one command each."""
+
+    cloud: FakeCloud
+    connector: FakeConnector
+    registry: RunRegistry
+    backend: MemoryBackend
+    repository: Repository
+
+    @property
+    def host(self) -> Host:
+        return Host(self.connector, self.registry, timedelta())
+
+    def make_volume(self, content: bytes = b"") -> Volume:
+        volume = self.cloud.create_volume(VolumeSpec("disk", 1))
+        self.cloud.content(volume.id).write(0, content)
+        return self.cloud.apply_settings(volume.id, SETTINGS)
+
+    @contextmanager
+    def run(self) -> Iterator[tuple[VolumeAccess, Images]]:
+        with volume_run(self.host, self.cloud, self.repository, NO_PROGRESS) as run:
+            yield run
+
+    def back_up(self, *volume_ids: str, tags: tuple[str, ...] = ()) -> BackupReport:
+        with self.run() as (access, images):
+            return run_backup(plan_backup(self.cloud, images.snapshots, volume_ids, tags=tags), access, images)
+
+    def restore(
+        self, volume_id: str, selection: Selection | None = None, options: RestoreOptions | None = None
+    ) -> RestoreReport:
+        with self.run() as (access, images):
+            plan = plan_volume_restore(
+                self.cloud, images, volume_id, selection or Selection(), options or RestoreOptions()
+            )
+            return run_volume_restore(plan, access, NO_PROGRESS)
+
+    def snapshots(self) -> list[Snapshot]:
+        return list(self.repository.snapshots())
+
+    def content(self, volume_id: str) -> bytes:
+        """The bytes up to the last that was ever written; the rest of a GiB would only take time."""
+        device = self.cloud.content(volume_id)
+        *_, last = [Extent(0, 0), *device.extents()]
+        buffer = bytearray(last.end)
+        device.read_into(0, memoryview(buffer))
+        return bytes(buffer)
+
+    def resources(self) -> set[str]:
+        """Ids of everything there is in the cloud."""
+        records = self.cloud.records
+        return {*records.volumes, *records.snapshots, *records.attachments}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    cloud = FakeCloud()
+    backend = MemoryBackend()
+    repository = init_repository(backend, Secret("geheim"), parameters=CHEAP, host=fake_host(FakeTime()))
+    return World(cloud, FakeConnector(cloud.records, HOST), RunRegistry(tmp_path / "state", HOST), backend, repository)
