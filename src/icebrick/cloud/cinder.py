@@ -215,7 +215,7 @@ class CinderCloud(Cloud):
             _LOG.debug("no user message error=%s", error)
             return ""
         newest: Json = max(messages, key=lambda message: str(message.get("created_at")), default={})
-        return str(newest.get("user_message", ""))
+        return str(newest.get("user_message", "")).rstrip(".")
 
     @contextmanager
     def _discarded_on_error(self, delete: Callable[[], None], what: str) -> Iterator[None]:
