@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -27,6 +28,17 @@ _UNQUOTE_ESCAPES = {letter: chr(code) for code, letter in _QUOTE_ESCAPES.items()
 _QUOTED = re.compile(
     r'([^"\\\n]+)|\\(?:([abfnrtv"\\])|x([0-9a-fA-F]{2})|([0-7]{3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))'
 )
+
+
+def _finite(text: str) -> float:
+    """NaN and numbers too large are not JSON to Go, and could not be written again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no number")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def encode(value: JsonValue) -> bytes:
@@ -110,7 +122,7 @@ def _unquote_part(match: re.Match[str]) -> bytes:
 def parse(data: bytes) -> object:
     """CorruptDataError when `data` is not JSON; bytes that are not UTF-8 become U+FFFD, as in Go."""
     try:
-        return json.loads(data.decode("utf-8", "replace"))
+        return _DECODER.decode(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise CorruptDataError(f"not JSON: {error}") from error
 

@@ -156,14 +156,17 @@ class GuardedBackend(BackendWrapper):
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
         self._locks: tuple[Lock, ...] = ()  # replaced as a whole, hence safe to read from any thread
+        self._replacing = threading.Lock()  # guards the replacing of _locks
 
     @contextmanager
     def guarded_by(self, lock: Lock) -> Iterator[None]:
-        self._locks = (*self._locks, lock)
+        with self._replacing:
+            self._locks = (*self._locks, lock)
         try:
             yield
         finally:
-            self._locks = tuple(other for other in self._locks if other is not lock)
+            with self._replacing:
+                self._locks = tuple(other for other in self._locks if other is not lock)
 
     def save(self, handle: Handle, data: Data) -> None:
         self._check(handle)

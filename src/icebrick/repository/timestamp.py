@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 NANOSECONDS = 1_000_000_000
-_TEXT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
+_TEXT = re.compile(
+    r"(\d{4})(-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))",
+    re.ASCII,
+)
 _CYCLE_YEARS, _CYCLE_SECONDS = 400, 146_097 * 86_400  # the calendar repeats itself
 _EARLIEST = -62_167_219_200 * NANOSECONDS  # 0000-01-01T00:00:00Z
 _LATEST = 253_402_300_800 * NANOSECONDS - 1  # 9999-12-31T23:59:59.999999999Z
@@ -49,14 +52,16 @@ def parse_timestamp(text: str) -> Timestamp:
     match = _TEXT.fullmatch(text)
     if match is None:
         raise ValueError(f"not an RFC 3339 time: {text[:40]!r}")
-    year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
-    shift = 0 if year else _CYCLE_YEARS  # datetime has no year 0; every fourth century is alike
-    moment = datetime(year + shift, month, day, hour, minute, second, tzinfo=UTC)
-    seconds = (moment - _EPOCH) // timedelta(seconds=1) - (_CYCLE_SECONDS if shift else 0)
-    fraction = int((match[7] or "0")[:9].ljust(9, "0"))
+    year, moment = match[1], match[2]
+    seconds = 0
+    if year == "0000":  # datetime has no such year; every fourth century is alike
+        year, seconds = f"{_CYCLE_YEARS:04d}", -_CYCLE_SECONDS
+    since = datetime.fromisoformat(f"{year}{moment}+00:00") - _EPOCH
+    seconds += since.days * 86_400 + since.seconds
+    fraction = int((match[3] or "0")[:9].ljust(9, "0"))
     offset = 0
-    if match[8]:
-        offset = (int(match[9]) * 60 + int(match[10])) * (-1 if match[8] == "-" else 1)
+    if match[4]:
+        offset = (int(match[5]) * 60 + int(match[6])) * (-1 if match[4] == "-" else 1)
         if abs(offset) >= 24 * 60:
             raise ValueError(f"offset of a day or more: {text!r}")
     return Timestamp((seconds - offset * 60) * NANOSECONDS + fraction, offset)

@@ -59,7 +59,7 @@ def test_what_strconv_refuses_is_refused(text: str) -> None:
         gojson.unquote(text)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b"1" * 5000, b'{"a":}'])
+@pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b"1" * 5000, b'{"a":}', b"NaN", b"-Infinity", b"1e999"])
 def test_what_is_not_json_is_corrupt(data: bytes) -> None:
     with pytest.raises(CorruptDataError, match="not JSON"):
         gojson.parse(data)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tracemalloc
 
 import pytest
 
@@ -70,6 +71,19 @@ def test_content_of_any_length_comes_back(content: bytes) -> None:
 def test_content_written_with_spaces_is_read_too() -> None:
     spaced = json.dumps(json.loads(encode_tree([Node("a", content=MANY)])), indent=1).encode()
     assert decode_tree(spaced)[0].content == MANY
+
+
+def test_a_million_ids_never_become_a_million_objects() -> None:
+    content = bytes(32) * 30_000
+    tracemalloc.start()
+    try:
+        tree = encode_tree([Node("volume.raw", content=content)])
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * len(tree)
+        tracemalloc.reset_peak()
+        decode_tree(tree)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(tree)
+    finally:
+        tracemalloc.stop()
 
 
 def test_text_that_looks_like_a_content_is_left_alone() -> None:
