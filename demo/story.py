@@ -136,11 +136,13 @@ def _variables(folder: Path, clouds_yaml: Path) -> dict[str, str]:
     password = folder / "password"
     password.touch(mode=0o600)
     password.write_text(secrets.token_urlsafe(18))
+    cache = folder / "restic-cache"
+    cache.mkdir()
     return {
         "OS_CLIENT_CONFIG_FILE": str(clouds_yaml),
         "OS_CLOUD": USER,
         "RESTIC_REPOSITORY": str(folder / "repository"),
         "RESTIC_PASSWORD_FILE": str(password),
-        "RESTIC_CACHE_DIR": str(folder / "restic-cache"),
+        "RESTIC_CACHE_DIR": str(cache),
         "ICEBRICK_STATE_DIR": str(folder / "state"),
     }
