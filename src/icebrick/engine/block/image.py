@@ -83,12 +83,17 @@ def block_ids(image: StoredImage) -> bytes | None:
 
 
 def _join_sparse_zero(content: bytes, blocks: Blocks) -> bytes:
-    parts = blocks.block_size // SPARSE_ZERO
-    if parts < 2:
+    run = zero_id(SPARSE_ZERO) * _sparse_parts(blocks)
+    if not run:
         return content
-    run = zero_id(SPARSE_ZERO) * parts
     start = _find_id(content, run)
     return content if start < 0 else content[:start] + ZERO_BLOCK + content[start + len(run) :]
+
+
+def _sparse_parts(blocks: Blocks) -> int:
+    """How many of restic's units of zeros make a block; 0 when it is not made of several whole ones."""
+    parts, rest = divmod(blocks.block_size, SPARSE_ZERO)
+    return 0 if rest or parts < 2 else parts
 
 
 def _find_id(content: bytes, wanted: bytes) -> int:
@@ -125,9 +130,9 @@ def _with_zeros(writer: BlobWriter, ids: bytearray, blocks: Blocks) -> bytes:
         lines[zeros[zeros != last] if number != last else [last]] = np.frombuffer(blob_id, dtype=np.uint8)
     content = lines.tobytes()
     first = int(zeros[0])
-    if blocks.length(first) != blocks.block_size or blocks.block_size // SPARSE_ZERO < 2:
+    if blocks.length(first) != blocks.block_size or not _sparse_parts(blocks):
         return content
-    run = writer.save(BlobType.DATA, bytes(SPARSE_ZERO)) * (blocks.block_size // SPARSE_ZERO)
+    run = writer.save(BlobType.DATA, bytes(SPARSE_ZERO)) * _sparse_parts(blocks)
     return content[: first * ID_SIZE] + run + content[(first + 1) * ID_SIZE :]
 
 
