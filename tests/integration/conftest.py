@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from icebrick.devcloud.devcloud import Devcloud, find_abandoned
+from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.environment import default_environment, prepare_environment
-from icebrick.devcloud.record import Settings
+from icebrick.devcloud.processes import process_id, this_process
+from icebrick.devcloud.record import ProcessId, Settings
 
 TOOLS = ("losetup", "mount", "umount", "mkfs.xfs", "mkfs.ext4")
 FOLDER = Path("/var/tmp/icebrick-tests")
@@ -100,16 +101,11 @@ def login() -> Iterator[Callable[[Devcloud, str], CinderApi]]:
 
 
 @pytest.fixture(scope="session")
-def devcloud_environment(request: pytest.FixtureRequest) -> Path:
-    """The virtual environment of Cinder and Keystone; skips where no devcloud can run, unless it is required."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    reason = "needs root" if os.geteuid() != 0 else f"needs {', '.join(missing)}" if missing else ""
-    required = request.config.getoption("--require", default=None) or ()
-    names = required.split(",") if isinstance(required, str) else required
-    if reason and "cinder" in names:
-        pytest.fail(f"cinder is required, and a devcloud {reason}")
-    if reason:
-        pytest.skip(f"a devcloud {reason}")
+def devcloud_environment(require: Callable[[str, Any, str], None]) -> Path:
+    """The virtual environment of Cinder and Keystone; skips where no devcloud can run, unless cinder is required."""
+    require("cinder", os.geteuid() == 0, "a devcloud needs root")
+    for tool in TOOLS:
+        require("cinder", shutil.which(tool), f"a devcloud needs {tool}")
     environment = Path(os.environ.get("ICEBRICK_DEVCLOUD_VENV", default_environment()))
     prepare_environment(environment)
     return environment
@@ -118,17 +114,24 @@ def devcloud_environment(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def devcloud_folder(devcloud_environment: Path) -> Iterator[Path]:
     """Where this session's devclouds are; those of sessions that were killed are removed first."""
-    for abandoned in [cloud for folder in FOLDER.glob("*") for cloud in find_abandoned(folder)]:
-        abandoned.down()
-    for folder in FOLDER.glob("*"):
-        with contextlib.suppress(OSError):  # not empty: in use
-            folder.rmdir()
-    folder = FOLDER / str(os.getpid())
+    this = this_process()
+    for folder in FOLDER.glob("*-*"):
+        pid, _, started = folder.name.partition("-")
+        if process_id(int(pid)) != ProcessId(int(pid), int(started)):
+            remove_devclouds(folder)
+    folder = FOLDER / f"{this.pid}-{this.started}"
     folder.mkdir(parents=True)
     yield folder
     folder.rmdir()
     with contextlib.suppress(OSError):
         FOLDER.rmdir()
+
+
+def remove_devclouds(folder: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # another worker was quicker
+        for directory in list(folder.iterdir()):
+            Devcloud(directory).down()
+        folder.rmdir()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +73,7 @@ class Devcloud:
 
     def __init__(self, directory: Path, *, environment: Path | None = None) -> None:
         self.layout: Layout = layout_of(directory)
-        self._environment = environment or default_environment()
+        self._environment = (environment or default_environment()).expanduser().absolute()
         self._children: list[subprocess.Popen[bytes]] = []  # ours to reap
 
     @property
@@ -100,7 +99,7 @@ class Devcloud:
                 )
             if not self.status().running or _lost_its_owner(record):
                 with progress.task("start Keystone and Cinder"):
-                    self._start(record, settings or Settings(), python, _this_process() if owned else None)
+                    self._start(record, settings or Settings(), python, processes.this_process() if owned else None)
         return self.status()
 
     def _start(self, record: Record | None, settings: Settings, python: Path, owner: ProcessId | None) -> None:
@@ -223,25 +222,10 @@ class Devcloud:
         return fault_files.read_operations(self.layout)
 
 
-def find_abandoned(folder: Path) -> Iterable[Devcloud]:
-    """The devclouds directly in `folder` whose owner is gone: it was killed before it could take them down."""
-    for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
-        layout = layout_of(directory)
-        record = find_record(layout)
-        if _lost_its_owner(record):
-            yield Devcloud(directory)
-
-
 def _lost_its_owner(record: Record | None) -> bool:
     """Whether the owner is gone; then the servers are ending, if they have not yet."""
     owner = record.owner if record else None
     return owner is not None and processes.process_id(owner.pid) != owner
-
-
-def _this_process() -> ProcessId:
-    this = processes.process_id(os.getpid())
-    assert this is not None, "this process exists"
-    return this
 
 
 def _check_host(settings: Settings) -> None:

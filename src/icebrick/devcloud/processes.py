@@ -211,3 +211,9 @@ def process_id(pid: int) -> ProcessId | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in ("Z", "X") else ProcessId(pid, int(fields[19]))
+
+
+def this_process() -> ProcessId:
+    this = process_id(os.getpid())
+    assert this is not None, "it runs"
+    return this
