@@ -212,9 +212,10 @@ class BackendContract:
         given = set()
         for info in backend.list_files(FileType.LOCK):
             given.add(info.handle)
-            backend.remove(info.handle)
+            for other in handles - {info.handle}:
+                backend.remove(other)
         assert given <= handles
-        assert listed(backend, FileType.LOCK) == {FileInfo(one, 4) for one in handles - given}
+        assert len(listed(backend, FileType.LOCK)) <= 1
 
     def test_a_listing_left_early_holds_nothing_up(self, backend: Backend, saved: Handle) -> None:
         backend.save(named(b"second"), b"second")

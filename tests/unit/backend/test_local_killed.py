@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import stat
 import subprocess
 import sys
 
@@ -69,6 +70,12 @@ def test_a_replacement_killed_before_the_rename_leaves_the_old_file(tmp_path, st
 def test_a_save_killed_after_the_rename_leaves_the_whole_file(tmp_path, step):
     save_and_die(tmp_path, step)
     assert LocalBackend(tmp_path).load(PACK) == NEW
+
+
+def test_what_a_killed_save_leaves_is_its_owners_alone(tmp_path):
+    save_and_die(tmp_path, ("fchmod", 1))
+    (left,) = tmp_path.glob("data/ab/*-tmp-*")
+    assert stat.S_IMODE(left.stat().st_mode) == 0o600
 
 
 def test_a_save_after_a_killed_one_is_not_hindered_by_what_that_left(tmp_path):
