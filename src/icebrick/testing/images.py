@@ -115,6 +115,10 @@ class RecordingDevice(BytesTarget):
         self.reads.append(Extent(offset, len(buffer)))
         super().read_into(offset, buffer)
 
+    def content(self) -> bytes:
+        """All of it, without a note."""
+        return self.copy().content()
+
     def write(self, offset: int, data: Data) -> None:
         self.writes.append(Extent(offset, len(data)))
         super().write(offset, data)

@@ -57,10 +57,10 @@ class ImageMap:
 
     def windows(self, length: int) -> Iterator[Range]:
         """All pieces in order, in ranges of at most `length` bytes, but at least one piece."""
+        ends = self.offsets + self.sizes
         first = 0
         while first < self.count:
-            behind = int(np.searchsorted(self.offsets, self.offsets[first] + length))
-            behind = max(first + 1, min(behind, self.count))
+            behind = max(first + 1, int(np.searchsorted(ends, self.offsets[first] + length, side="right")))
             yield first, behind
             first = behind
 
