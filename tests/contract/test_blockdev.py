@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,23 +11,12 @@ from icebrick.attach.device import create_image, open_device_source, open_device
 from icebrick.blockdev import BlockSource, BlockTarget, Extent
 from icebrick.testing.blockdev_contract import HOLE, SIZE, BlockSourceContract, BlockTargetContract, sample
 from icebrick.testing.bytesdevice import BytesSource, BytesTarget
+from icebrick.testing.loopdevice import loop_device
 
 
 @pytest.fixture
 def content() -> bytes:
     return sample()
-
-
-@contextmanager
-def loop_device(backing: Path) -> Iterator[str]:
-    """A block device whose content is the file's."""
-    made = subprocess.run(
-        ["losetup", "--find", "--show", str(backing)], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    try:
-        yield made
-    finally:
-        subprocess.run(["losetup", "--detach", made], check=True)
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def _brick(settings: BrickSettings) -> Iterator[_Library]:
     try:
         yield library
     except library.errors as error:
-        raise AttachError(f"os-brick failed: {_text(error)}", hint=_HINT) from error
+        raise AttachError(f"os-brick failed: {reason_of(error)}", hint=_HINT) from error
 
 
 @functools.cache
@@ -204,8 +204,8 @@ def _own_address() -> str:
         return "127.0.0.1"
 
 
-def _text(error: Exception) -> str:
-    """Never the command line, which may hold a CHAP secret: the program, its exit code, the first line it said."""
+def reason_of(error: Exception) -> str:
+    """In one line. Never the command, which may hold a CHAP secret: the program, its exit code, what it said first."""
     said = getattr(error, "stderr", None) or getattr(error, "description", None) or str(error)
     first = next(iter(str(said).strip().splitlines()), "").rstrip(".") or type(error).__name__
     command = getattr(error, "cmd", None)

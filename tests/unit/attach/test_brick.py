@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icebrick.attach.brick import BrickConnector, BrickSettings
+from icebrick.attach.brick import BrickConnector, BrickSettings, reason_of
 from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError
 
@@ -64,6 +64,13 @@ def test_a_link_that_storage_exports_is_refused(connector: BrickConnector, expor
 def test_a_connection_that_makes_no_sense_is_an_attach_error(connector: BrickConnector, info: ConnectionInfo) -> None:
     with pytest.raises(AttachError, match="os-brick failed"), connector.open_source(info, size=SIZE):
         pass
+
+
+def test_a_program_that_fails_is_told_without_its_arguments() -> None:
+    from oslo_concurrency.processutils import ProcessExecutionError  # noqa: PLC0415 - slow to import
+
+    failed = ProcessExecutionError(cmd="iscsiadm -m node -v s3cret", exit_code=15, stderr="iscsiadm: no session\nmore")
+    assert reason_of(failed) == "iscsiadm ended with 15: iscsiadm: no session"
 
 
 def test_disconnecting_what_is_not_there_is_fine(connector: BrickConnector, tmp_path: Path) -> None:

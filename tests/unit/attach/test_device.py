@@ -14,6 +14,7 @@ import pytest
 from icebrick.attach.device import create_image, open_device_source, open_device_target, open_image
 from icebrick.blockdev import Extent
 from icebrick.errors import AttachError, UsageError
+from icebrick.testing.loopdevice import loop_device
 
 SIZE = 1 << 20
 
@@ -102,6 +103,26 @@ def test_a_mounted_device_is_not_written(image: Path, root: None, tmp_path: Path
         with pytest.raises(UsageError) as caught, create_image(device, SIZE):
             pass
         assert "in use" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_device_of_an_odd_number_of_sectors_reads_to_its_last(root: None, image: Path, direct: bool) -> None:
+    image.write_bytes(bytes(SIZE) + b"x" * 512)
+    buffer = bytearray(512)
+    with loop_device(image) as path, open_device_source(path, size=SIZE, direct=direct) as source:
+        assert source.size == SIZE + 512
+        source.read_into(SIZE, memoryview(buffer))
+    assert buffer == b"x" * 512
+
+
+def test_a_device_is_written_only_where_there_is_room(root: None, image: Path) -> None:
+    image.write_bytes(bytes(SIZE))
+    with loop_device(image) as path:
+        with pytest.raises(UsageError, match="needs"), create_image(path, SIZE + 1):
+            pass
+        with create_image(path, SIZE - 512) as target:
+            target.write(0, b"data")
+    assert image.read_bytes()[:5] == b"data\0"
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
