@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from icebrick.allocator import keep_freed_memory
 from icebrick.cli.command import LazyGroup
 from icebrick.cli.signals import unwind_on_signals
 from icebrick.errors import IcebrickError
@@ -54,6 +55,7 @@ def icebrick() -> None:
 
 def main() -> None:
     """Entry point; never returns."""
+    keep_freed_memory()
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     sys.excepthook = _bug_hook(as_json=as_json)

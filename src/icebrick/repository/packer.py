@@ -22,7 +22,7 @@ MAX_BLOBS = 4096
 _SLACK = 1 << 20
 
 # Level 1 with larger tables: a few percent smaller for hardly more time, see docs/design/decisions/0004-compression.md
-COMPRESSION = zstandard.ZstdCompressionParameters.from_level(1, window_log=20, hash_log=16, write_checksum=False)
+COMPRESSION = zstandard.ZstdCompressionParameters.from_level(1, window_log=20, hash_log=15, write_checksum=False)
 MIN_GAIN = 0.97
 """Compressed data is kept only when it is smaller than this share of the plaintext."""
 
