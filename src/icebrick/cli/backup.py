@@ -123,14 +123,19 @@ def _tell(output: Output, report: BackupReport) -> None:
         output.result(text, {"message_type": "summary", **to_json(report)})
     for leftover in report.leftovers:
         output.warn(f"left behind in the cloud: {leftover}")
-    if not report.failures:
+    _fail(output, report)
+
+
+def _fail(output: Output, report: BackupReport) -> None:
+    """A lone failure is the command's own; of several, each is told, and the command was done in part."""
+    failures, attempts = report.failures, len(report.failures) + len(report.backups)
+    if not failures:
         return
-    for failure in report.failures:
+    if attempts == 1:
+        raise IcebrickError(failures[0].message, hint=failures[0].hint)
+    for failure in failures:
         output.warn(f"volume {failure.volume_id} was not backed up: {failure.message}")
-    first, others = report.failures[0], report.failures[1:]
-    if report.backups or others:
-        raise IncompleteError(f"{len(report.failures)} of {len(report.failures) + len(report.backups)} volumes failed")
-    raise IcebrickError(first.message, hint=first.hint)
+    raise IncompleteError(f"{len(failures)} of {attempts} volumes were not backed up")
 
 
 def _line(backup: ImageBackup) -> str:

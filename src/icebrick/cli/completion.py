@@ -18,7 +18,7 @@ icebrick completion fish > ~/.config/fish/completions/icebrick.fish
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script of a SHELL."""
+    """Print the shell's completion script."""
     complete = get_completion_class(shell)
     assert complete is not None
     click.echo(complete(context.find_root().command, {}, "icebrick", "_ICEBRICK_COMPLETE").source())

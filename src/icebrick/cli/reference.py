@@ -1,15 +1,14 @@
-"""The reference pages, made from the commands and options themselves: `python -m icebrick.cli.reference DIRECTORY`."""
+"""The command line's reference page, made from the commands' own help."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from icebrick.cli.main import icebrick
-from icebrick.config.reference import configuration_page
+
+_WIDTH = 100
 
 _HEAD = """\
 # Command line
@@ -36,7 +35,8 @@ def cli_page() -> str:
 def _commands(
     path: str, command: click.Command, parent: click.Context | None
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
-    context = click.Context(command, parent, info_name=path.rpartition(" ")[2], max_content_width=100)
+    settings = {**command.context_settings, "terminal_width": _WIDTH}
+    context = click.Context(command, parent, info_name=path.rpartition(" ")[2], **settings)
     yield path, command, context
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -46,16 +46,4 @@ def _commands(
 
 
 def _page(path: str, command: click.Command, context: click.Context) -> str:
-    context.terminal_width = 100
     return f"## {path}\n\n```\n{command.get_help(context)}\n```\n"
-
-
-def main() -> None:
-    """Write both pages."""
-    directory = Path(sys.argv[1])
-    (directory / "cli.md").write_text(cli_page(), "utf-8")
-    (directory / "configuration.md").write_text(configuration_page(), "utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,10 @@ icebrick -r /srv/backup snapshots --image-name disk1
 @click.option("--image-name", "image_names", metavar="NAME", multiple=True, help="Of this image; repeatable.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="With this tag; repeatable: with all of them.")
 def snapshots(volume_ids: tuple[str, ...], image_names: tuple[str, ...], tags: tuple[str, ...]) -> None:
-    """List what is in the repository, oldest first."""
+    """List what is in the repository.
+
+    The oldest comes first.
+    """
     paths = [*map(volume_path, volume_ids), *map(image_path, image_names)]
     with open_invocation() as invocation, opened_repository(invocation) as repository:
         wanted = [
