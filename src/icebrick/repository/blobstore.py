@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.blockdev import Data
-from icebrick.errors import CorruptDataError
+from icebrick.errors import CorruptDataError, FileMissingError, ShortReadError
 from icebrick.parallel import Pool
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blob import BlobDecoder, PackedBlob
@@ -54,7 +54,7 @@ class BlobStore:
     def load(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """The plaintext, proven to have this id; CorruptDataError when it is damaged or missing."""
         pack, blob = self._get(blob_type, blob_id)
-        sealed = self._backend.load(_pack_handle(pack), offset=blob.offset, length=blob.length)
+        sealed = self._read(_pack_handle(pack), blob.offset, blob.end)
         with self._decoders.borrow() as decoder:
             return bytes(decoder.decode(blob, memoryview(sealed)))
 
@@ -67,16 +67,23 @@ class BlobStore:
         """Load blobs of one pack (its number from `places`), sorted by offset, in as few reads as is sensible.
 
         Calls `use` with the number of each blob in the list and its proven plaintext, valid during the call.
+        CorruptDataError when one is damaged, or the pack is not there.
         """
         with self._index_lock:
             handle = _pack_handle(self._index.pack_id(pack))
         with self._decoders.borrow() as decoder:
             for first, last in _coalesce(blobs):
                 start, end = blobs[first].offset, max(blob.end for blob in blobs[first:last])
-                sealed = memoryview(self._backend.load(handle, offset=start, length=end - start))
+                sealed = memoryview(self._read(handle, start, end))
                 for number in range(first, last):
                     blob = blobs[number]
                     use(number, decoder.decode(blob, sealed[blob.offset - start : blob.end - start]))
+
+    def _read(self, handle: Handle, start: int, end: int) -> bytes:
+        try:
+            return self._backend.load(handle, offset=start, length=end - start)
+        except (FileMissingError, ShortReadError) as error:
+            raise CorruptDataError(f"a pack that the index names is damaged: {error}") from error
 
     def writer(self, guard: Callable[[], None] = lambda: None) -> AbstractContextManager[BlobWriter]:
         """A block in which blobs can be saved: left normally, all of them and the index are durable.

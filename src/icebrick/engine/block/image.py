@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from icebrick.engine.block.blocks import Blocks
 from icebrick.engine.block.fingerprint import FINGERPRINT_SIZE, Fingerprints, decode_fingerprints, encode_fingerprints
@@ -24,6 +26,8 @@ IMAGE_NAME = "volume.raw"
 FINGERPRINTS_NAME = "volume.fingerprints"
 ZERO_BLOCK = bytes(ID_SIZE)
 """Stands for a block of zeros in a list of block ids."""
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,10 @@ def _load_fingerprints(store: BlobStore, node: Node | None) -> Fingerprints | No
 
 
 def block_ids(image: StoredImage) -> bytes | None:
-    """The id of each block, zero for blocks of zeros; None when the image is not made of blocks as ours are."""
+    """The id of each block, zero for blocks of zeros; None when the image is not made of blocks as ours are.
+
+    Also None when the fingerprints call other blocks zeros than the content does.
+    """
     if image.fingerprints is None:
         return None
     blocks = image.fingerprints.blocks
@@ -78,8 +85,19 @@ def block_ids(image: StoredImage) -> bytes | None:
         return None
     lines = np.frombuffer(ids, dtype=np.uint8).reshape(-1, ID_SIZE).copy()
     values = np.frombuffer(image.fingerprints.values, dtype=np.uint8).reshape(-1, FINGERPRINT_SIZE)
-    lines[~values.any(axis=1)] = 0
+    zeros = ~values.any(axis=1)
+    if (zeros != _named_zeros(lines, blocks)).any():
+        return None
+    lines[zeros] = 0
     return lines.tobytes()
+
+
+def _named_zeros(lines: Array, blocks: Blocks) -> Array:
+    """Which of the ids, one a line, are those of blocks of zeros."""
+    mask = np.zeros(len(lines), dtype=np.bool_)
+    for length in {blocks.block_size, blocks.length(blocks.count - 1)}:
+        mask |= (lines == np.frombuffer(zero_id(length), dtype=np.uint8)).all(axis=1)
+    return mask | ~lines.any(axis=1)
 
 
 def _join_sparse_zero(content: bytes, blocks: Blocks) -> bytes:

@@ -14,7 +14,7 @@ from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.restore import dump_image, restore_image
 from icebrick.engine.block.verify import verify_image
 from icebrick.engine.block.zeros import SPARSE_ZERO
-from icebrick.errors import AttachError, CorruptDataError, FileMissingError, UsageError
+from icebrick.errors import AttachError, CorruptDataError, UsageError
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import new_key
 from icebrick.repository.ids import BlobType, digest
@@ -261,7 +261,7 @@ def test_a_pack_that_is_gone_is_named(backend: MemoryBackend, store: BlobStore) 
     packs = [info.handle for info in backend.list_files(FileType.PACK)]
     for handle in packs:
         backend.remove(handle)
-    with pytest.raises(FileMissingError, match=r"data/[0-9a-f]{64}"):
+    with pytest.raises(CorruptDataError, match=r"damaged: data/[0-9a-f]{64}"):
         restore_image(image, store, BytesTarget(len(CONTENT)), options=OPTIONS)
 
 
