@@ -4,7 +4,7 @@ Without reading the packs: every other file is opened, every pack has the size t
 loaded and every blob it names is in the index, with the right size. With `read_data` every pack is read as well:
 its hash, its header, and each blob decrypted, decompressed and hashed.
 
-Memory: the index, some 200 bytes for each pack, the ids of all trees, and as many packs at once as the backend serves.
+Memory: the index, some 200 bytes for each pack, the ids of all trees, and at most eight packs at once.
 """
 
 from __future__ import annotations

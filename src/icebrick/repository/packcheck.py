@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from icebrick.backend.base import FileType, Handle
@@ -20,6 +20,11 @@ from icebrick.repository.indexfile import decode_index
 from icebrick.repository.pack import pack_size, verify_pack
 from icebrick.repository.repository import Repository
 from icebrick.repository.unpacked import load_unpacked, load_verified
+
+MAX_READERS = 8
+"""Packs in memory at once."""
+MAX_PACK_SIZE = 256 << 20
+"""In bytes; restic makes packs of at most 128 MiB and one blob. What is longer is not read into memory."""
 
 _BLOB = struct.Struct("<?III32s")
 
@@ -72,12 +77,20 @@ class PackCheck:
         self.index_files = len(files)
         with progress.task("check index", total=len(files), unit="files") as task:
             for handle in files:
-                try:
-                    for pack_id, blobs in decode_index(load_unpacked(self._backend, self._key, handle)):
-                        self._add_indexed(handle, pack_id, blobs)
-                except DAMAGE as error:
-                    self._findings.problem(f"{handle}: {error}")
+                self._read_index_file(handle)
                 task.advance(1)
+
+    def _read_index_file(self, handle: Handle) -> None:
+        try:
+            plain = load_unpacked(self._backend, self._key, handle)
+        except DAMAGE as error:
+            self._findings.problem(str(error))
+            return
+        try:
+            for pack_id, blobs in decode_index(plain):
+                self._add_indexed(handle, pack_id, blobs)
+        except CorruptDataError as error:
+            self._findings.problem(f"{handle}: {error}")
 
     def _add_indexed(self, index_file: Handle, pack_id: bytes, blobs: list[PackedBlob]) -> None:
         try:
@@ -115,20 +128,32 @@ class PackCheck:
                     self._read_pack(pack_id, decoder)
                 task.advance(self._stored[pack_id])
 
-            with Workers(read, threads=self._backend.connections, name="check") as workers:
+            with Workers(read, threads=min(self._backend.connections, MAX_READERS), name="check") as workers:
                 for pack_id in sorted(self._stored):
                     workers.put(pack_id)
         self.bytes_read = sum(self._stored.values())
 
     def _read_pack(self, pack_id: bytes, decoder: BlobDecoder) -> None:
-        handle = _handle(pack_id)
+        indexed = self._indexed.get(pack_id)
         try:
-            blobs = verify_pack(self._key, decoder, memoryview(load_verified(self._backend, handle)))
-            indexed = self._indexed.get(pack_id)
+            blobs = self._verified_blobs(pack_id, decoder)
             if indexed is not None and describe_pack(blobs) != indexed:
-                raise CorruptDataError("its header lists other blobs than the index")
+                raise CorruptDataError(f"{_handle(pack_id)}: its header lists other blobs than the index")
         except DAMAGE as error:
-            self._findings.problem(f"{handle}: {error}")
+            # what no index names is needed by nobody: a backup that broke off may have left it
+            report = self._findings.hint if indexed is None else self._findings.problem
+            report(str(error))
+
+    def _verified_blobs(self, pack_id: bytes, decoder: BlobDecoder) -> Sequence[PackedBlob]:
+        """What the header of a pack lists, each blob proven; errors name the file."""
+        handle, size = _handle(pack_id), self._stored[pack_id]
+        if size > MAX_PACK_SIZE:
+            raise CorruptDataError(f"{handle} has {size} bytes, more than any pack")
+        pack = load_verified(self._backend, handle)
+        try:
+            return verify_pack(self._key, decoder, memoryview(pack))
+        except CorruptDataError as error:
+            raise CorruptDataError(f"{handle}: {error}") from error
 
 
 def _handle(pack_id: bytes) -> Handle:

@@ -16,6 +16,9 @@ _CYCLE_YEARS, _CYCLE_SECONDS = 400, 146_097 * 86_400  # the calendar repeats its
 _EARLIEST = -62_167_219_200 * NANOSECONDS  # 0000-01-01T00:00:00Z
 _LATEST = 253_402_300_800 * NANOSECONDS - 1  # 9999-12-31T23:59:59.999999999Z
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# a day inside what datetime knows, so that every offset fits
+_FIRST_MICROSECOND = (datetime(1, 1, 2, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST_MICROSECOND = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,8 +42,10 @@ class Timestamp:
         return f"{text}{'-' if self.offset < 0 else '+'}{hours:02d}:{minutes:02d}"
 
     def to_datetime(self) -> datetime:
-        """To the microsecond, in the writer's offset; OverflowError outside the years 1 to 9999."""
-        return (_EPOCH + timedelta(microseconds=self.ns // 1000)).astimezone(timezone(timedelta(minutes=self.offset)))
+        """To the microsecond, in the writer's offset; outside the years 1 to 9999 the nearest time in them."""
+        zone = timezone(timedelta(minutes=self.offset))
+        microseconds = min(max(self.ns // 1000, _FIRST_MICROSECOND), _LAST_MICROSECOND)
+        return (_EPOCH + timedelta(microseconds=microseconds)).astimezone(zone)
 
 
 ZERO_TIME = Timestamp(-62_135_596_800 * NANOSECONDS)

@@ -8,7 +8,7 @@ import pytest
 from icebrick.backend.base import BackendWrapper, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import BackendUnavailableError
-from icebrick.repository import checkreport
+from icebrick.repository import checkreport, packcheck
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.check import CheckReport, check_repository
 from icebrick.repository.ids import BlobType, digest
@@ -83,6 +83,23 @@ def test_a_pack_in_no_index_is_a_hint(repository: Repository) -> None:
     assert (report.problems, report.hints) == ((), (f"pack {pack.name} is in no index",))
 
 
+def test_damage_to_a_pack_in_no_index_is_a_hint_too(repository: Repository) -> None:
+    pack = Handle(FileType.PACK, digest(b"whole").hex())
+    repository.backend.save(pack, b"who")
+    report = check_repository(repository, read_data=True)
+    assert report.problems == ()
+    assert f"{pack} is damaged: its content does not match its name" in report.hints
+
+
+@pytest.mark.parametrize("file_type", [FileType.KEY, FileType.SNAPSHOT, FileType.INDEX, FileType.PACK, FileType.LOCK])
+def test_a_damaged_file_is_named_once(repository: Repository, file_type: FileType) -> None:
+    add_foreign_lock(repository)
+    damaged = next(iter(repository.backend.list_files(file_type))).handle
+    repository.backend.save(damaged, b"damaged")
+    problems = check_repository(repository, read_data=True).problems
+    assert {problem.count(damaged.name) for problem in problems if damaged.name in problem} == {1}
+
+
 def test_a_pack_in_two_index_files_is_a_hint(repository: Repository) -> None:
     info = next(iter(repository.backend.list_files(FileType.INDEX)))
     plain = load_unpacked(repository.backend, repository.key, info.handle)
@@ -155,6 +172,12 @@ def test_a_tree_that_cannot_be_read_is_a_problem(repository: Repository) -> None
         tree = writer.save(BlobType.TREE, b"no tree")
     repository.save_snapshot(Snapshot(Timestamp(0), tree, ("/",), "host"))
     assert "not JSON" in the_problem(check_repository(repository))
+
+
+def test_what_is_too_long_for_a_pack_is_not_read(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packcheck, "MAX_PACK_SIZE", 1000)
+    problems = check_repository(repository, read_data=True).problems
+    assert [problem.partition(", ")[2] for problem in problems] == ["more than any pack"] * 2
 
 
 def test_problems_beyond_a_thousand_are_only_counted(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,3 +77,9 @@ def test_a_datetime_without_a_zone_is_refused() -> None:
 def test_timestamps_sort_by_instant() -> None:
     early, late = parse_timestamp("2026-01-01T03:00:00+02:00"), parse_timestamp("2026-01-01T02:00:00Z")
     assert early < late
+
+
+@pytest.mark.parametrize(("ns", "year"), [(ZERO_TIME.ns, 1), (-(1 << 80), 1), (1 << 80, 9999)])
+@pytest.mark.parametrize("offset", [0, 1439, -1439])
+def test_a_time_no_datetime_can_hold_becomes_the_nearest(ns: int, year: int, offset: int) -> None:
+    assert abs(Timestamp(ns, offset).to_datetime().year - year) <= 1
