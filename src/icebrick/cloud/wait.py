@@ -17,6 +17,11 @@ from icebrick.errors import CloudUnavailableError, UnexpectedStateError
 
 _LOG = logging.getLogger(__name__)
 
+ADMIN_HINT = (
+    "Cinder does not let a member go on from there: an administrator must reset its state "
+    "('openstack volume set --state error', or 'volume snapshot set') or force its deletion."
+)
+
 
 class Stateful(Protocol):
     """Anything of Cinder's that has a state."""
@@ -29,6 +34,7 @@ class Stateful(Protocol):
 
 
 S = TypeVar("S", bound=Stateful)
+F = TypeVar("F", bound=Stateful | None)
 T = TypeVar("T")
 
 
@@ -70,50 +76,35 @@ class Waiter:
         What `look` raises is raised: a resource that vanished is a ResourceMissingError.
         """
 
-        def arrived() -> S | None:
-            found = look()
-            if found.status in ready:
-                return found
+        def arrived(found: S) -> bool:
             if found.status.startswith("error"):
                 raise UnexpectedStateError(f"{what} went to state {found.status}")
-            states.append(found.status)
-            return None
+            return found.status in ready
 
-        states = ["unknown"]
-        return self._repeat(arrived, lambda: f"{what} is still {states[-1]} after {seconds:g} s", seconds)
+        return self._watch(look, arrived, what, seconds)
 
     def until_gone(self, find: Callable[[], S | None], *, what: str, seconds: float) -> None:
-        """Return when `find` finds nothing. UnexpectedStateError when it is no longer being deleted but still there:
+        """Return when `find` finds nothing.
 
-        the back end failed, or gave up on a resource that is busy and made it available again.
+        UnexpectedStateError when it is no longer being deleted and yet there: the back end failed, or gave up on a
+        resource that is busy and made it available again.
         """
 
-        def vanished() -> bool | None:
-            found = find()
-            if found is None:
-                return True
-            if found.status != "deleting":
+        def vanished(found: S | None) -> bool:
+            if found is not None and found.status != "deleting":
                 hint = ADMIN_HINT if found.status.startswith("error") else None
                 raise UnexpectedStateError(f"{what} could not be deleted and is {found.status}", hint=hint)
-            states.append(found.status)
-            return None
+            return found is None
 
-        states = ["unknown"]
-        self._repeat(vanished, lambda: f"{what} is not gone but {states[-1]} after {seconds:g} s", seconds)
+        self._watch(find, vanished, what, seconds)
 
     def while_in(self, find: Callable[[], S | None], flight: frozenset[str], *, what: str, seconds: float) -> S | None:
         """Wait out the states of `flight`; what it became, None when it is gone."""
 
-        def settled() -> tuple[S | None] | None:
-            found = find()
-            if found is None or found.status not in flight:
-                return (found,)
-            states.append(found.status)
-            return None
+        def settled(found: S | None) -> bool:
+            return found is None or found.status not in flight
 
-        states = ["unknown"]
-        message = f"{what} has been {{}} for more than {seconds:g} s"
-        return self._repeat(settled, lambda: message.format(states[-1]), seconds, hint=ADMIN_HINT)[0]
+        return self._watch(find, settled, what, seconds)
 
     def retry(self, request: Callable[[], T], *, only: type[CloudUnavailableError] = CloudUnavailableError) -> T:
         """What `request` returns; again, at longer and longer intervals, while it raises `only`."""
@@ -128,20 +119,13 @@ class Waiter:
                 interval = min(interval * 2, 30.0)
         return request()
 
-    def _repeat(
-        self, look: Callable[[], T | None], late: Callable[[], str], seconds: float, *, hint: str | None = None
-    ) -> T:
+    def _watch(self, look: Callable[[], F], done: Callable[[F], bool], what: str, seconds: float) -> F:
         deadline = self._clock() + seconds
         interval = self.pace.first
-        while (found := look()) is None:
+        while not done(found := look()):
             if self._clock() >= deadline:
-                raise UnexpectedStateError(late(), hint=hint)
+                state = found.status if found is not None else "gone"
+                raise UnexpectedStateError(f"{what} is still {state} after {seconds:g} s", hint=ADMIN_HINT)
             self._sleep(interval)
             interval = min(interval * self.pace.growth, self.pace.longest)
         return found
-
-
-ADMIN_HINT = (
-    "Cinder does not let a member go on from there: an administrator must reset its state "
-    "('openstack volume set --state error', or 'volume snapshot set') or force its deletion."
-)
