@@ -238,6 +238,7 @@ def test_a_group_snapshot_on_btrfs_leaves_only_its_snapshots(own: Devcloud, logi
     alice.make("group_snapshot", group_id=group)
     assert len([name for name in own.footprint().files if name.startswith("snapshots/")]) == 2
     assert sorted(path.name for path in own.layout.pool.iterdir()) == ["snapshots", "volumes"]
+    assert own.layout.pool.joinpath("volumes").stat().st_ino == 256, "a subvolume: it was frozen as one"
 
 
 def test_down_refuses_while_a_volume_is_in_use_and_then_works(
@@ -252,6 +253,13 @@ def test_down_refuses_while_a_volume_is_in_use_and_then_works(
     assert own.layout.record.exists()
     own.down()
     assert_nothing_left(own)
+
+
+def test_without_the_tools_nothing_is_made(own: Devcloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DevcloudError, match="program losetup is missing"):
+        own.up()
+    assert not own.layout.directory.exists()
 
 
 def test_down_where_nothing_is_does_nothing(own: Devcloud) -> None:

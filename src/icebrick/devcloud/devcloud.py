@@ -87,6 +87,10 @@ class Devcloud:
         A devcloud that exists keeps its settings, its ports and its volumes. With `owned`, the servers end when
         this process ends, however it ends. When `up` fails nothing runs, and the directory has the logs.
         """
+        if os.geteuid() != 0:
+            raise DevcloudError("a devcloud needs root: it mounts and makes loop devices")
+        known = find_record(self.layout)
+        _check_tools(known.settings if known else settings or Settings())
         python = prepare_environment(self._environment, progress)
         with locked_directory(self.layout.directory):
             record = find_record(self.layout)
@@ -104,7 +108,6 @@ class Devcloud:
 
     def _start(self, record: Record | None, settings: Settings, python: Path, owner: ProcessId | None) -> None:
         settings = record.settings if record else settings
-        _check_host(settings)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as sockets:
             undo.callback(self._release)
             self._end_servers()  # one of the two may still run
@@ -228,9 +231,7 @@ def _lost_its_owner(record: Record | None) -> bool:
     return owner is not None and processes.process_id(owner.pid) != owner
 
 
-def _check_host(settings: Settings) -> None:
-    if os.geteuid() != 0:
-        raise DevcloudError("a devcloud needs root: it mounts and makes loop devices")
+def _check_tools(settings: Settings) -> None:
     for tool in host.needed_tools(settings):
         if shutil.which(tool) is None:
             raise DevcloudError(

@@ -73,6 +73,8 @@ def find_record(layout: Layout) -> Record | None:
         return Record(settings=settings, password=password, owner=ProcessId(**owner) if owner else None, **fields)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise DevcloudError(f"cannot read {layout.record}: {error.strerror}", hint="A devcloud is root's.") from error
     except (ValueError, TypeError, KeyError) as error:
         raise DevcloudError(
             f"cannot read {layout.record}", hint="Remove the devcloud with 'icebrick devcloud down'."

@@ -44,6 +44,12 @@ def test_a_damaged_record_is_an_error_with_its_path(layout: Layout, text: str) -
         find_record(layout)
 
 
+def test_a_record_that_cannot_be_read_is_an_error_with_its_path(layout: Layout) -> None:
+    layout.record.mkdir()
+    with pytest.raises(DevcloudError, match=r"cannot read .*devcloud\.json: Is a directory"):
+        find_record(layout)
+
+
 @pytest.mark.parametrize("name", ["a b", "a%b", "a?b", "a#b", "a$b", "a;b", "ä\n"])
 def test_a_directory_whose_name_the_servers_would_misread_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot use directory"):
