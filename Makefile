@@ -53,5 +53,5 @@ clean: ## remove environments, caches and everything else that was made here
 	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	$(AS_ROOT) find $(PRESENT) -name __pycache__ -prune -exec rm -rf {} +
 
-setup:
+setup: ## install what is missing: Debian packages, .venv, .venv-devcloud (the others do it first)
 	@python3 tools/setup.py

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from icebrick.cli.reference import cli_page
 from icebrick.config.reference import configuration_page
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 
 def main() -> None:
+    (REFERENCE / "cli.md").write_text(cli_page(), "utf-8")
     (REFERENCE / "configuration.md").write_text(configuration_page(), "utf-8")
 
 

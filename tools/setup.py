@@ -38,6 +38,9 @@ PROGRAMS = {
 PYTHON_MODULES = {"ensurepip": "python3-venv"}
 """Parts of Python that Debian packages apart."""
 
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
+"""Where programs are, too, but not on everybody's PATH."""
+
 
 class SetupError(Exception):
     """Something that a person must do first."""
@@ -61,7 +64,7 @@ def check_python() -> None:
 
 def missing_packages() -> list[str]:
     """The Debian packages of what is not installed, sorted."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])  # not on everybody's PATH
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
     packages = {package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None}
     packages |= {package for module, package in PYTHON_MODULES.items() if importlib.util.find_spec(module) is None}
     return sorted(packages)
