@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -46,6 +47,11 @@ def assert_nothing_left(cloud: Devcloud) -> None:
     status = cloud.status()
     assert (status.servers, status.loops, status.mounts) == ((), (), ())
     assert not cloud.layout.directory.exists()
+
+
+@pytest.fixture
+def btrfs(require: Callable[[str, Any, str], None]) -> None:
+    require("btrfs", shutil.which("mkfs.btrfs"), "no mkfs.btrfs on the PATH")
 
 
 @pytest.fixture
@@ -200,12 +206,9 @@ def test_a_devcloud_keeps_the_settings_it_was_made_with(own: Devcloud) -> None:
         own.up(Settings(filesystem="xfs"))
 
 
-@pytest.mark.parametrize("filesystem", ["none", "btrfs"])
+@pytest.mark.parametrize("filesystem", ["none", pytest.param("btrfs", marks=pytest.mark.usefixtures("btrfs"))])
 def test_other_file_systems_copy_volumes_too(own: Devcloud, login: Callable[..., Any], filesystem: Any) -> None:
-    try:
-        own.up(Settings(filesystem=filesystem), owned=True)
-    except DevcloudError as error:
-        pytest.skip(str(error))
+    own.up(Settings(filesystem=filesystem), owned=True)
     alice = login(own, "alice")
     volume, device = attached_volume(own, login)
     with Path(device).open("r+b") as source:
@@ -224,11 +227,9 @@ def test_files_instead_of_loop_devices(own: Devcloud, login: Callable[..., Any])
     assert own.status().loops == ()
 
 
+@pytest.mark.usefixtures("btrfs")
 def test_a_group_snapshot_on_btrfs_leaves_only_its_snapshots(own: Devcloud, login: Callable[..., Any]) -> None:
-    try:
-        own.up(Settings(filesystem="btrfs"), owned=True)
-    except DevcloudError as error:
-        pytest.skip(str(error))
+    own.up(Settings(filesystem="btrfs"), owned=True)
     alice = login(own, "alice")
     group_type = next(each["id"] for each in alice.get("/group_types") if each["name"] == "consistent")
     volume_type = alice.get("/types/default")["id"]
