@@ -206,8 +206,12 @@ def test_a_devcloud_keeps_the_settings_it_was_made_with(own: Devcloud) -> None:
         own.up(Settings(filesystem="xfs"))
 
 
-@pytest.mark.parametrize("filesystem", ["none", pytest.param("btrfs", marks=pytest.mark.usefixtures("btrfs"))])
-def test_other_file_systems_copy_volumes_too(own: Devcloud, login: Callable[..., Any], filesystem: Any) -> None:
+@pytest.mark.parametrize("filesystem", ["none", "btrfs"])
+def test_other_file_systems_copy_volumes_too(
+    own: Devcloud, login: Callable[..., Any], request: pytest.FixtureRequest, filesystem: Any
+) -> None:
+    if filesystem == "btrfs":
+        request.getfixturevalue("btrfs")
     own.up(Settings(filesystem=filesystem), owned=True)
     alice = login(own, "alice")
     volume, device = attached_volume(own, login)
