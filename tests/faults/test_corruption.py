@@ -175,19 +175,22 @@ def test_restic_finds_nothing_in_what_we_made(ours: Repository, restic: str, tmp
     assert restic_check(restic, tmp_path, ours.backend, lambda backend: None) == 0
 
 
-# of keys and locks restic notices less: it compares no hash, and passes over what it cannot read
-RESTIC_CASES = [case for case in CASES if case[0] not in {FileType.KEY, FileType.LOCK}]
+# Of keys and locks restic notices less: it compares no hash, and passes over what it cannot read.
+# A pack that ends too early it reads again for most of a minute.
+RESTIC_CASES = [
+    *product((FileType.CONFIG, FileType.SNAPSHOT, FileType.INDEX), (truncated, emptied, swapped, flipped(0.5))),
+    *product((FileType.PACK,), (truncated, swapped, flipped(0.5))),
+]
 
 
 @pytest.mark.parametrize(
-    ("file_type", "damage"),
-    RESTIC_CASES,
-    ids=[f"{file_type.value} {damage.__name__}" for file_type, damage in RESTIC_CASES],
+    ("file_type", "damage"), RESTIC_CASES, ids=[f"{kind.value} {damage.__name__}" for kind, damage in RESTIC_CASES]
 )
 def test_restic_says_the_same(
     ours: Repository, restic: str, tmp_path: Path, file_type: FileType, damage: Damage
 ) -> None:
     def apply(backend: Backend) -> None:
-        damage(backend, files_of(backend, file_type))
+        # the longest first, which are packs of data: damaged trees, too, restic reads again and again
+        damage(backend, sorted(files_of(backend, file_type), key=lambda file: -backend.stat(file).size))
 
     assert restic_check(restic, tmp_path, ours.backend, apply) != 0
