@@ -20,11 +20,16 @@ from icebrick.repository.pack import verify_pack
 from icebrick.testing.faults import Death, DyingBackend
 
 TYPES = st.sampled_from(BlobType)
-BLOBS = st.one_of(
-    st.binary(max_size=40),
-    st.builds(lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 8), st.sampled_from([900, 5000])),
-    st.builds(lambda byte, size: bytes([byte]) * size, st.integers(0, 2), st.sampled_from([3000, 40_000])),
-)
+NOISE = [random.Random(seed).randbytes(size) for seed, size in enumerate((900, 2500, 2500, 3000, 5000))]
+CONTENTS = [*NOISE, b"", b"x", bytes(3000), bytes(40_000)]
+
+
+def content(number: int) -> bytes:
+    """One of few, so that they come again; most fill a pack."""
+    return CONTENTS[number]
+
+
+BLOBS = st.integers(0, len(CONTENTS) - 1).map(content)
 KEY = new_key()
 
 
@@ -34,8 +39,8 @@ class RepositoryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(packer, "PACK_SIZE", 8 << 10)
-        self.patch.setattr(blobwriter, "INDEX_BLOBS", 4)
+        self.patch.setattr(packer, "PACK_SIZE", 2 << 10)
+        self.patch.setattr(blobwriter, "INDEX_BLOBS", 6)
         self.medium = MemoryBackend()
         self.store = load_blobstore(self.medium, KEY)
         self.promised: dict[tuple[BlobType, bytes], bytes] = {}
@@ -88,4 +93,4 @@ class RepositoryMachine(RuleBasedStateMachine):
 
 
 TestRepositoryMachine = RepositoryMachine.TestCase
-TestRepositoryMachine.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+TestRepositoryMachine.settings = settings(max_examples=30, stateful_step_count=12, deadline=None)
