@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import logging
 import secrets
@@ -11,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from icebrick.backend.base import Backend, FileType, Handle, ReadBackend
-from icebrick.errors import CorruptDataError, FileMissingError, WrongPasswordError
+from icebrick.errors import CorruptDataError, FileMissingError, RepositoryError, WrongPasswordError
 from icebrick.repository import gojson
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import digest
 from icebrick.repository.timestamp import Timestamp, now
 from icebrick.repository.unpacked import load_verified
+from icebrick.repository.whoami import current_user
 from icebrick.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def create_key(
     parameters = parameters or ScryptParameters()
     salt = secrets.token_bytes(_SALT_SIZE)
     sealed = _derive(password, salt, parameters).seal(_encode_master(master))
-    created, username, hostname = now(), _username(), socket.gethostname()
+    created, username, hostname = now(), current_user(), socket.gethostname()
     data = gojson.encode(
         {
             "created": str(created),
@@ -123,7 +123,7 @@ def open_key(backend: ReadBackend, password: Secret) -> tuple[KeyFile, Key]:
     raise _no_key(backend.location, tried, damaged)
 
 
-def _no_key(location: str, tried: int, damaged: list[str]) -> Exception:
+def _no_key(location: str, tried: int, damaged: list[str]) -> RepositoryError:
     hint = f"Damaged key files were passed over: {', '.join(damaged)}." if damaged else None
     if not tried:
         return CorruptDataError(f"repository at {location} has no usable key file", hint=hint)
@@ -189,10 +189,3 @@ def _decode(name: str, data: bytes) -> KeyFile:
         salt,
         fields.raw("data"),
     )
-
-
-def _username() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as containers have
-        return ""

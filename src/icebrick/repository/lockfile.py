@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import socket
@@ -17,6 +16,7 @@ from icebrick.repository import gojson
 from icebrick.repository.crypto import Key
 from icebrick.repository.timestamp import NANOSECONDS, Timestamp, now
 from icebrick.repository.unpacked import load_unpacked, save_unpacked
+from icebrick.repository.whoami import current_user
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,16 @@ class LockFile:
 
 
 def this_host() -> Host:
-    try:
-        username = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as containers have
-        username = ""
-    return Host(socket.gethostname(), os.getpid(), username, os.getuid(), os.getgid(), now, time.sleep, process_exists)
+    return Host(
+        name=socket.gethostname(),
+        pid=os.getpid(),
+        username=current_user(),
+        uid=os.getuid(),
+        gid=os.getgid(),
+        now=now,
+        sleep=time.sleep,
+        process_exists=process_exists,
+    )
 
 
 def process_exists(pid: int) -> bool:
