@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import click
 
 from icebrick.allocator import keep_freed_memory
 from icebrick.cli.command import LazyGroup
+from icebrick.cli.output import drop_stdout
 from icebrick.cli.signals import unwind_on_signals
 from icebrick.errors import IcebrickError
 
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str], *, as_json: bool) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED, None, as_json=as_json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        drop_stdout()
         return _fail("nobody reads the standard output any more", 1, None, as_json=as_json)
     return result if isinstance(result, int) else 0
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from icebrick.blockdev import Data
+from icebrick.errors import IcebrickError
 
 _SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -38,6 +43,20 @@ class Output:
             click.echo(json.dumps({"message_type": "warning", "message": text}), err=True)
         else:
             click.echo(f"icebrick: warning: {printable(text)}", err=True)
+
+
+def write_stdout(data: Data) -> None:
+    """Data, not text; IcebrickError when nobody reads it any more, for then it is not complete."""
+    try:
+        sys.stdout.buffer.write(data)
+    except BrokenPipeError as error:
+        drop_stdout()
+        raise IcebrickError("standard output was closed before all data was written") from error
+
+
+def drop_stdout() -> None:
+    """What is still buffered goes nowhere; or the interpreter would try to write it at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable(text: str) -> str:

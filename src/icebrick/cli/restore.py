@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import click
 
 from icebrick.app import image_run, opened_cloud, this_host, volume_run
 from icebrick.attach.device import open_image
-from icebrick.blockdev import Data
 from icebrick.cli.command import command
 from icebrick.cli.invocation import Invocation, open_invocation
-from icebrick.cli.output import Output, size_text
+from icebrick.cli.output import Output, size_text, write_stdout
 from icebrick.cli.repository import opened_repository
 from icebrick.engine.block.restore import dump_image
 from icebrick.errors import UsageError
@@ -128,7 +126,7 @@ def _to_target(invocation: Invocation, request: Request) -> RestoreReport | None
         snapshot = _choose(request, images)
         restorable = Restorable(snapshot, images.find(snapshot), images)
         if request.to_stdout:
-            dump_image(restorable.image, images.store, _write_stdout, progress=progress)
+            dump_image(restorable.image, images.store, write_stdout, progress=progress)
             return None
         path = Path(request.target)
         report = restore_to_path(restorable, path, replace=request.force, run_id=run.id, progress=progress)
@@ -155,10 +153,6 @@ def _volume_of(snapshot: Snapshot) -> str:
     if len(volume_ids) != 1:
         raise UsageError(f"snapshot {snapshot.id} is not of a volume", hint="Restore it with --target.")
     return volume_ids[0]
-
-
-def _write_stdout(data: Data) -> None:
-    sys.stdout.buffer.write(data)
 
 
 def _keep_receipt(request: Request, receipt: Receipt | None) -> None:
