@@ -20,6 +20,7 @@ from icebrick.repository.timestamp import Timestamp
 from icebrick.repository.tree import encode_tree
 from icebrick.secret import Secret
 from icebrick.testing.bytesdevice import BytesTarget
+from icebrick.testing.fakehost import FakeTime, fake_host
 
 PASSWORD = Secret("correct horse")
 MOMENT = Timestamp(1_800_000_000_000_000_000)
@@ -31,8 +32,8 @@ def small_repository(backend: Backend) -> Repository:
 
 
 def same_repository(backend: Backend) -> Repository:
-    """One made by `small_repository`, as another process finds it."""
-    return open_repository(backend, PASSWORD)
+    """One made by `small_repository`, as another process finds it; its locks wait in no real time."""
+    return open_repository(backend, PASSWORD, host=fake_host(FakeTime()))
 
 
 @dataclass(frozen=True, slots=True)
