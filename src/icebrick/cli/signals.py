@@ -16,7 +16,10 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def unwind_on_signals() -> Iterator[None]:
-    """The first signal raises in the main thread; later ones only say that the clean-up is under way."""
+    """The first signal raises in the main thread; later ones only say that the clean-up is under way.
+
+    SIGHUP does nothing: 'restic unlock' sends it to the owner of every lock, to see whether that is alive.
+    """
     asked = False
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -27,9 +30,14 @@ def unwind_on_signals() -> Iterator[None]:
         asked = True
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: interrupt, signal.SIGHUP: _pass_by}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _pass_by(_number: int, _frame: FrameType | None) -> None:
+    """Unlike SIG_IGN it is not handed on to the programs that we start."""
