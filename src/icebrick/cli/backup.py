@@ -10,7 +10,7 @@ import click
 from icebrick.app import image_run, opened_cloud, this_host, volume_run
 from icebrick.attach.device import open_image
 from icebrick.cli.command import command, setting
-from icebrick.cli.invocation import Invocation, open_invocation
+from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import Output, size_text
 from icebrick.cli.repository import opened_repository
 from icebrick.config.options import ENGINE_MODE
@@ -53,17 +53,17 @@ def backup(
         raise UsageError("what to back up: either --single-volume-id or --image")
     if (image is None) != (name is None):
         raise UsageError("--image and --name belong together")
-    with open_invocation() as invocation:
-        if image is not None and name is not None:
-            if dry_run:
-                raise UsageError("--dry-run is for volumes")
-            _back_up_image(invocation, image, name, host or socket.gethostname(), tags)
-        elif host is not None:
-            raise UsageError("--host is for images; volumes are of no host")
-        elif dry_run:
-            _plan(invocation, volume_ids, tags)
-        else:
-            _back_up_volumes(invocation, volume_ids, tags)
+    invocation = this_invocation()
+    if image is not None and name is not None:
+        if dry_run:
+            raise UsageError("--dry-run is for volumes")
+        _back_up_image(invocation, image, name, host or socket.gethostname(), tags)
+    elif host is not None:
+        raise UsageError("--host is for images; volumes are of no host")
+    elif dry_run:
+        _plan(invocation, volume_ids, tags)
+    else:
+        _back_up_volumes(invocation, volume_ids, tags)
 
 
 def _back_up_image(invocation: Invocation, image: Path, name: str, host: str, tags: tuple[str, ...]) -> None:

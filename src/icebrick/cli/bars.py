@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -52,23 +54,37 @@ class _Bar(Task):
 
 
 class Bars(Progress):
-    """Draws on `drawing`, which is shown while its own block runs. A task's bar goes away when the task ends."""
+    """A task's bar goes away when the task ends; without tasks nothing is drawn, so that results can be printed."""
 
-    def __init__(self, drawing: Drawing) -> None:
-        self._drawing = drawing
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), _AmountColumn(), TimeRemainingColumn())
+        self._drawing = Drawing(*columns, console=console, transient=True, redirect_stdout=False)
+        self._lock = threading.Lock()  # guards _tasks and what is done about its changes
+        self._tasks = 0
 
     @contextmanager
     def task(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Task]:
-        row = self._drawing.add_task(Text(printable(name)).markup, total=total, unit=unit)
+        row = self._begin(name, total, unit)
         try:
             yield _Bar(self._drawing, row)
         finally:
+            self._end(row)
+
+    def _begin(self, name: str, total: int | None, unit: str) -> TaskID:
+        with self._lock:
+            if not self._tasks:
+                self._drawing.start()
+            self._tasks += 1
+            return self._drawing.add_task(escape(printable(name)), total=total, unit=unit)
+
+    def _end(self, row: TaskID) -> None:
+        with self._lock:
             self._drawing.remove_task(row)
+            self._tasks -= 1
+            if not self._tasks:
+                self._drawing.stop()
 
 
-@contextmanager
-def open_bars() -> Iterator[Progress]:
-    """Bars on stderr; log lines written meanwhile appear above them."""
-    columns = (TextColumn("{task.description}"), BarColumn(), _AmountColumn(), TimeRemainingColumn())
-    with Drawing(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as drawing:
-        yield Bars(drawing)
+def bars() -> Progress:
+    """On stderr; log lines written meanwhile appear above the bars."""
+    return Bars(Console(stderr=True))

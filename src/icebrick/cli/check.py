@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from icebrick.cli.command import command
-from icebrick.cli.invocation import open_invocation
+from icebrick.cli.invocation import this_invocation
 from icebrick.cli.output import size_text
 from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.errors import CorruptDataError
@@ -25,8 +25,8 @@ def check(*, read_data: bool) -> None:
 
     Ends with 1 when there is any. Without --read-data the data itself is not read, only that it is there.
     """
+    invocation = this_invocation()
     with (
-        open_invocation() as invocation,
         opened_repository(invocation) as repository,
         repository.lock(wait=lock_wait(invocation)),
     ):

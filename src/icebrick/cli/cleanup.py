@@ -10,7 +10,7 @@ import click
 from icebrick.app import opened_backend, opened_cloud, this_host
 from icebrick.backend.wrap.dryrun import DryRunBackend
 from icebrick.cli.command import command
-from icebrick.cli.invocation import Invocation, open_invocation
+from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.password import read_password
 from icebrick.errors import IncompleteError
 from icebrick.repository.repository import open_repository
@@ -38,7 +38,8 @@ def cleanup(runs: tuple[str, ...], *, dry_run: bool) -> None:
 
     With a repository, stale locks and unfinished files in it are removed too.
     """
-    with open_invocation() as invocation, opened_cloud(invocation.settings.cloud) as cloud:
+    invocation = this_invocation()
+    with opened_cloud(invocation.settings.cloud) as cloud:
         host = this_host(invocation.settings.agent)
         plan = plan_cleanup(cloud, host.registry, ended=frozenset(runs))
         in_repository = _clean_repository(invocation, dry_run=dry_run)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from icebrick.cli.command import LazyGroup, command
-from icebrick.cli.invocation import open_invocation
+from icebrick.cli.invocation import this_invocation
 from icebrick.cli.output import table
 from icebrick.config.resolve import Resolved
 
@@ -25,12 +25,12 @@ def config() -> None:
 @command("show", examples=EXAMPLES)
 def show() -> None:
     """Print each setting that counts, and where it came from. Secrets are masked."""
-    with open_invocation() as invocation:
-        settings = invocation.settings
-        rows = [[f"[{each.section}]", each.option.key, each.shown, each.origin] for each in settings.resolved]
-        text = f"file: {settings.file or 'none'}\n" + table(("section", "key", "value", "origin"), rows)
-        record = {"file": None if settings.file is None else str(settings.file)}
-        invocation.output.result(text, {**record, "settings": [_record(each) for each in settings.resolved]})
+    invocation = this_invocation()
+    settings = invocation.settings
+    rows = [[f"[{each.section}]", each.option.key, each.shown, each.origin] for each in settings.resolved]
+    text = f"file: {settings.file or 'none'}\n" + table(("section", "key", "value", "origin"), rows)
+    record = {"file": None if settings.file is None else str(settings.file)}
+    invocation.output.result(text, {**record, "settings": [_record(each) for each in settings.resolved]})
 
 
 def _record(each: Resolved[Any]) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import click
 
 from icebrick.cli.command import LazyGroup, command
-from icebrick.cli.invocation import open_invocation
+from icebrick.cli.invocation import this_invocation
 from icebrick.cli.output import Output, size_text
 from icebrick.devcloud.accounts import ADMIN, USERS
 from icebrick.devcloud.devcloud import Devcloud, Status
@@ -96,7 +96,8 @@ def up(directory: Path, venv: Path | None, foreground: bool, **chosen: Any) -> N
     """Start a devcloud, or what of it is not running, and return when it answers."""
     cloud = Devcloud(directory, environment=venv)
     settings = _settings(**chosen)
-    with open_invocation() as invocation, _taken_down(cloud) if foreground else nullcontext():
+    invocation = this_invocation()
+    with _taken_down(cloud) if foreground else nullcontext():
         _show_ready(invocation.output, cloud, cloud.up(settings, owned=foreground, progress=invocation.progress))
         if foreground:
             raise DevcloudError(f"{cloud.wait()} of the devcloud in {cloud.layout.directory} has ended")
@@ -124,18 +125,18 @@ def _settings(fs: FileSystem | None, **chosen: Any) -> Settings | None:
 @click.option("--keep", is_flag=True, help="Keep the directory and its volumes for the next 'up'.")
 def down(directory: Path, keep: bool) -> None:
     """End the servers, unmount, detach, and remove the directory. Where nothing is, nothing happens."""
-    with open_invocation() as invocation:
-        Devcloud(directory).down(keep=keep)
-        invocation.output.say(f"devcloud {directory} is down")
+    invocation = this_invocation()
+    Devcloud(directory).down(keep=keep)
+    invocation.output.say(f"devcloud {directory} is down")
 
 
 @command("status", examples=STATUS_EXAMPLES)
 @_directory
 def status(directory: Path) -> None:
     """Show what a devcloud has on this host: processes, loop devices, mounts, volumes."""
-    with open_invocation() as invocation:
-        found = Devcloud(directory).status()
-        invocation.output.result(_status_text(found), _status_record(found))
+    invocation = this_invocation()
+    found = Devcloud(directory).status()
+    invocation.output.result(_status_text(found), _status_record(found))
 
 
 @command("env", examples=ENV_EXAMPLES)
@@ -147,14 +148,14 @@ def env(directory: Path, user: str) -> None:
     if user not in names:
         raise UsageError(f"no user {user} in a devcloud", hint=f"There are {', '.join(names)}.")
     cloud = Devcloud(directory)
-    with open_invocation() as invocation:
-        if not cloud.status().running:
-            raise DevcloudError(
-                f"no devcloud is running in {cloud.layout.directory}", hint="Start it with 'icebrick devcloud up'."
-            )
-        variables = {"OS_CLIENT_CONFIG_FILE": str(cloud.clouds_yaml), "OS_CLOUD": user}
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        invocation.output.result("\n".join(lines), variables)
+    invocation = this_invocation()
+    if not cloud.status().running:
+        raise DevcloudError(
+            f"no devcloud is running in {cloud.layout.directory}", hint="Start it with 'icebrick devcloud up'."
+        )
+    variables = {"OS_CLIENT_CONFIG_FILE": str(cloud.clouds_yaml), "OS_CLOUD": user}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    invocation.output.result("\n".join(lines), variables)
 
 
 def _show_ready(output: Output, cloud: Devcloud, status: Status) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from icebrick.app import opened_backend
 from icebrick.cli.command import command
-from icebrick.cli.invocation import open_invocation
+from icebrick.cli.invocation import this_invocation
 from icebrick.cli.password import read_password
 from icebrick.repository.repository import init_repository
 
@@ -20,10 +20,10 @@ def init() -> None:
 
     Without the password the data is lost: nobody can restore it. Keep a copy elsewhere.
     """
-    with open_invocation() as invocation:
-        settings = invocation.settings.repository
-        with opened_backend(settings) as backend:
-            repository = init_repository(backend, read_password(settings, new=True))
-        text = f"created repository {repository.id[:10]} at {settings.location}"
-        record = {"message_type": "initialized", "id": repository.id, "repository": str(settings.location)}
-        invocation.output.result(text, record)
+    invocation = this_invocation()
+    settings = invocation.settings.repository
+    with opened_backend(settings) as backend:
+        repository = init_repository(backend, read_password(settings, new=True))
+    text = f"created repository {repository.id[:10]} at {settings.location}"
+    record = {"message_type": "initialized", "id": repository.id, "repository": str(settings.location)}
+    invocation.output.result(text, record)

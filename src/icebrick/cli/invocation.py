@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +28,7 @@ class Invocation:
     progress: Progress
 
 
-@contextmanager
-def open_invocation(*, stdout_is_data: bool = False) -> Iterator[Invocation]:
+def this_invocation(*, stdout_is_data: bool = False) -> Invocation:
     """Settle what was given; UsageError for what cannot be meant. With `stdout_is_data`, --json has no place to go."""
     given = Given.of(click.get_current_context())
     if stdout_is_data and given.json:
@@ -41,19 +38,16 @@ def open_invocation(*, stdout_is_data: bool = False) -> Iterator[Invocation]:
         given.values, os.environ, file=None if given.config is None else Path(given.config).expanduser()
     )
     output = Output(as_json=given.json, quiet=given.quiet)
-    with _open_progress(given, output) as progress:
-        yield Invocation(settings, output, progress)
+    return Invocation(settings, output, _progress(given, output))
 
 
-@contextmanager
-def _open_progress(given: Given, output: Output) -> Iterator[Progress]:
+def _progress(given: Given, output: Output) -> Progress:
     if given.quiet:
-        yield NO_PROGRESS
-    elif given.json:
-        yield JsonProgress(output)
-    elif sys.stderr.isatty():
+        return NO_PROGRESS
+    if given.json:
+        return JsonProgress(output)
+    if sys.stderr.isatty():
         # rich takes a while to import: only those who see it wait for it
-        with importlib.import_module("icebrick.cli.bars").open_bars() as bars:
-            yield bars
-    else:
-        yield PlainProgress() if given.verbosity else NO_PROGRESS
+        bars: Progress = importlib.import_module("icebrick.cli.bars").bars()
+        return bars
+    return PlainProgress() if given.verbosity else NO_PROGRESS

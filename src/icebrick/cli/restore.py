@@ -12,7 +12,7 @@ import click
 from icebrick.app import image_run, opened_cloud, this_host, volume_run
 from icebrick.attach.device import open_image
 from icebrick.cli.command import command
-from icebrick.cli.invocation import Invocation, open_invocation
+from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import Output, size_text, write_stdout
 from icebrick.cli.repository import opened_repository
 from icebrick.engine.block.restore import dump_image
@@ -77,16 +77,16 @@ def restore(wanted: str, date: str | None, **given: Any) -> None:
     selection = Selection(wanted, None if date is None else parse_moment(date))
     request = Request(selection=selection, **given)
     _check(request)
-    with open_invocation(stdout_is_data=request.to_stdout) as invocation:
-        try:
-            report = _to_target(invocation, request) if request.target else _to_cloud(invocation, request)
-        except VerificationError as error:
-            _keep_receipt(request, error.receipt)
-            invocation.output.record("receipt", to_json(error.receipt))
-            raise
-        if report is not None:
-            _keep_receipt(request, report.receipt)
-            _tell(invocation.output, report)
+    invocation = this_invocation(stdout_is_data=request.to_stdout)
+    try:
+        report = _to_target(invocation, request) if request.target else _to_cloud(invocation, request)
+    except VerificationError as error:
+        _keep_receipt(request, error.receipt)
+        invocation.output.record("receipt", to_json(error.receipt))
+        raise
+    if report is not None:
+        _keep_receipt(request, report.receipt)
+        _tell(invocation.output, report)
 
 
 def _check(request: Request) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from icebrick.cli.command import command
-from icebrick.cli.invocation import open_invocation
+from icebrick.cli.invocation import this_invocation
 from icebrick.cli.output import size_text, table
 from icebrick.cli.repository import opened_repository
 from icebrick.repository.snapshot import Snapshot
@@ -30,7 +30,8 @@ def snapshots(volume_ids: tuple[str, ...], image_names: tuple[str, ...], tags: t
     The oldest comes first.
     """
     paths = [*map(volume_path, volume_ids), *map(image_path, image_names)]
-    with open_invocation() as invocation, opened_repository(invocation) as repository:
+    invocation = this_invocation()
+    with opened_repository(invocation) as repository:
         wanted = [
             snapshot
             for snapshot in repository.snapshots()
