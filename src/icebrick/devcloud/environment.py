@@ -74,8 +74,10 @@ def _make(folder: Path, python: Path, requirements: Path) -> None:
         (folder / "complete").unlink(missing_ok=True)  # first: dying in the removal must not leave it
         shutil.rmtree(folder)
     _run(sys.executable, "-m", "venv", str(folder))
-    # The list names all that is needed in versions that fit: nothing is left to resolve.
-    _run(str(python), "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--requirement", str(requirements))
+    # The list names all that is needed in versions that fit: nothing is left to resolve. Not compiled: the servers
+    # import a quarter of what there is, and compile that when they do.
+    options = ("--quiet", "--no-input", "--no-deps", "--no-compile")
+    _run(str(python), "-m", "pip", "install", *options, "--requirement", str(requirements))
 
 
 def _run(*command: str) -> None:
