@@ -83,7 +83,7 @@ def block_ids(image: StoredImage) -> bytes | None:
     ids = _join_sparse_zero(image.content, blocks)
     if len(ids) != blocks.count * ID_SIZE:
         return None
-    lines = np.frombuffer(ids, dtype=np.uint8).reshape(-1, ID_SIZE).copy()
+    lines = id_lines(ids).copy()
     values = np.frombuffer(image.fingerprints.values, dtype=np.uint8).reshape(-1, FINGERPRINT_SIZE)
     zeros = ~values.any(axis=1)
     if (zeros != _named_zeros(lines, blocks)).any():
@@ -92,12 +92,23 @@ def block_ids(image: StoredImage) -> bytes | None:
     return lines.tobytes()
 
 
+def id_lines(ids: bytes | bytearray) -> Array:
+    """Packed ids as a table of one id a line, in four numbers each; shares the memory of `ids`."""
+    return np.frombuffer(ids, dtype=np.uint64).reshape(-1, ID_SIZE // 8)
+
+
+def lines_with(lines: Array, blob_id: bytes) -> Array:
+    """Which lines are this id."""
+    mask: Array = (lines == id_lines(blob_id)).all(axis=1)
+    return mask
+
+
 def _named_zeros(lines: Array, blocks: Blocks) -> Array:
-    """Which of the ids, one a line, are those of blocks of zeros."""
-    mask = np.zeros(len(lines), dtype=np.bool_)
+    """Which lines are the ids of blocks of zeros."""
+    mask = lines_with(lines, ZERO_BLOCK)
     for length in {blocks.block_size, blocks.length(blocks.count - 1)}:
-        mask |= (lines == np.frombuffer(zero_id(length), dtype=np.uint8)).all(axis=1)
-    return mask | ~lines.any(axis=1)
+        mask |= lines_with(lines, zero_id(length))
+    return mask
 
 
 def _join_sparse_zero(content: bytes, blocks: Blocks) -> bytes:
@@ -136,22 +147,19 @@ def save_image(
 
 def _with_zeros(writer: BlobWriter, ids: bytearray, blocks: Blocks) -> bytes:
     """The content list: zeros by their real ids, the first block of them in restic's own unit."""
-    if not ids:
-        return b""
-    lines = np.frombuffer(bytes(ids), dtype=np.uint8).reshape(-1, ID_SIZE).copy()
-    zeros = np.flatnonzero(~lines.any(axis=1))
+    lines = id_lines(ids).copy()
+    zeros = np.flatnonzero(lines_with(lines, ZERO_BLOCK))
     if not len(zeros):
         return lines.tobytes()
     last = blocks.count - 1
     for number in {int(zeros[0]), int(zeros[-1])}:  # all but the last block have one length
         blob_id = writer.save(BlobType.DATA, bytes(blocks.length(number)))
-        lines[zeros[zeros != last] if number != last else [last]] = np.frombuffer(blob_id, dtype=np.uint8)
-    content = lines.tobytes()
+        lines[zeros[zeros != last] if number != last else [last]] = id_lines(blob_id)
     first = int(zeros[0])
     if blocks.length(first) != blocks.block_size or not _sparse_parts(blocks):
-        return content
+        return lines.tobytes()
     run = writer.save(BlobType.DATA, bytes(SPARSE_ZERO)) * _sparse_parts(blocks)
-    return content[: first * ID_SIZE] + run + content[(first + 1) * ID_SIZE :]
+    return b"".join([lines[:first].data, run, lines[first + 1 :].data])
 
 
 def _file(name: str, size: int, content: bytes, moment: Timestamp) -> Node:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from icebrick.blockdev import Extent
 from icebrick.engine.block.blocks import Mask, Range
-from icebrick.engine.block.image import StoredImage
+from icebrick.engine.block.image import StoredImage, id_lines, lines_with
 from icebrick.engine.block.zeros import SPARSE_ZERO, zero_id
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blobstore import BlobStore
@@ -77,9 +77,9 @@ def map_image(image: StoredImage, store: BlobStore) -> ImageMap:
 
 
 def _zeros(content: bytes, sizes: npt.NDArray[np.int64]) -> Mask:
-    lines = np.frombuffer(content, dtype=np.uint8).reshape(-1, ID_SIZE)
+    lines = id_lines(content)
     mask = np.zeros(len(lines), dtype=np.bool_)
     present = np.unique(sizes).tolist()
     for size in present if len(present) <= _MANY_SIZES else [SPARSE_ZERO]:
-        mask |= (lines == np.frombuffer(zero_id(size), dtype=np.uint8)).all(axis=1)
+        mask |= lines_with(lines, zero_id(size))
     return mask
