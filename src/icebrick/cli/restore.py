@@ -30,7 +30,7 @@ icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f
 icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --restore-from-date 2026-11-20
 icebrick -r /srv/backup restore --snapshot 4f0b9f6e --target /srv/images/volume.raw
 icebrick -r /srv/backup restore --image-name disk1 --target /dev/vg0/disk1 --force --verify --receipt disk1.json
-icebrick -r /srv/backup restore --image-name disk1 --target - | qemu-img convert -f raw -O qcow2 - disk1.qcow2
+icebrick -r /srv/backup restore --image-name disk1 --target - | zstd > disk1.raw.zst
 """
 
 

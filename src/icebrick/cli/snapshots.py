@@ -51,7 +51,8 @@ def _text(snapshots: list[Snapshot]) -> str:
         )
         for snapshot in snapshots
     ]
-    return f"{table(('id', 'time', 'host', 'path', 'size'), rows)}\n{len(rows)} snapshots"
+    count = "1 snapshot" if len(rows) == 1 else f"{len(rows)} snapshots"
+    return f"{table(('id', 'time', 'host', 'path', 'size'), rows)}\n{count}"
 
 
 def _record(snapshot: Snapshot) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +80,13 @@ class _Resolver:
         self.resolved.append(found)
         return found.value
 
+    def get_or(self, option: Option[T | None], section: str, default: T) -> T:
+        """For a default that depends on who asks."""
+        found = self.sources.resolve(option, section)
+        value = default if found.value is None else found.value
+        self.resolved.append(replace(found, value=value))
+        return value
+
 
 def load_settings(
     given: Mapping[Option[Any], str], environment: Mapping[str, str], *, file: Path | None = None
@@ -149,9 +156,8 @@ def _password(resolver: _Resolver, section: str | None) -> tuple[Path | None, Se
 
 
 def _agent(resolver: _Resolver, environment: Mapping[str, str]) -> AgentSettings:
-    state_dir = resolver.get(options.STATE_DIR, "agent")
     return AgentSettings(
-        state_dir=state_dir if state_dir is not None else _default_state_dir(environment),
+        state_dir=resolver.get_or(options.STATE_DIR, "agent", _default_state_dir(environment)),
         retry_lock=resolver.get(options.RETRY_LOCK, "agent"),
         my_ip=resolver.get(options.MY_IP, "agent"),
         multipath=resolver.get(options.MULTIPATH, "agent"),

@@ -127,3 +127,21 @@ def test_every_option_is_resolved_or_chooses_a_section(tmp_path: Path) -> None:
 
 def test_the_reference_page_is_up_to_date() -> None:
     assert REFERENCE.read_text("utf-8") == configuration_page(), "run 'make docs'"
+
+
+def test_the_default_state_directory_is_shown_as_it_is(tmp_path: Path) -> None:
+    settings = load(tmp_path, environment={"HOME": "/home/anna", "XDG_STATE_HOME": "/home/anna/state"})
+    shown = next(each for each in settings.resolved if each.option is options.STATE_DIR)
+    assert (shown.shown, shown.origin) == (str(settings.agent.state_dir), "default")
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("my-ip = 192.0.2.1\nmultipath = yes", ("192.0.2.1", True, False)),
+        ("my_ip = 2001:db8::1\nenforce_multipath = True", ("2001:db8::1", False, True)),
+    ],
+)
+def test_how_volumes_are_attached_can_be_set(tmp_path: Path, line: str, value: tuple[str, bool, bool]) -> None:
+    agent = load(tmp_path, text=f"[agent]\n{line}\n").agent
+    assert (agent.my_ip, agent.multipath, agent.enforce_multipath) == value
