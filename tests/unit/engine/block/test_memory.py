@@ -30,7 +30,11 @@ parent = save_backup(repository, source, options=options).snapshot_id
 source.write(size // 2, b"changed")
 child = save_backup(repository, source, parent=parent, options=options).snapshot_id
 restore_image(*load_image(repository, child), target, options=options)
-assert list(target.extents()) == list(source.extents())
+one, other = bytearray(1 << 20), bytearray(1 << 20)
+for part in range(8):
+    source.read_into(size // 8 * part, memoryview(one))
+    target.read_into(size // 8 * part, memoryview(other))
+    assert one == other
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
