@@ -21,6 +21,7 @@ from icebrick.repository.unpacked import load_unpacked
 
 MAX_GAP = 64 << 10
 MAX_READ = 8 << 20
+_MENDING = "'restic rebuild-index' mends it."
 
 
 class BlobStore:
@@ -130,10 +131,18 @@ def load_blobstore(backend: Backend, key: Key, progress: Progress = NO_PROGRESS)
     files = list(backend.list_files(FileType.INDEX))
     with progress.task("load index", total=len(files), unit="files") as task:
         for info in files:
-            try:
-                for pack_id, blobs in decode_index(load_unpacked(backend, key, info.handle)):
-                    index.add_pack(pack_id, blobs)
-            except CorruptDataError as error:
-                raise CorruptDataError(f"{info.handle}: {error}", hint="'restic rebuild-index' mends it.") from error
+            _read_index_file(backend, key, info.handle, index)
             task.advance(1)
     return BlobStore(backend, key, index)
+
+
+def _read_index_file(backend: Backend, key: Key, handle: Handle, index: Index) -> None:
+    try:
+        plain = load_unpacked(backend, key, handle)
+    except CorruptDataError as error:
+        raise CorruptDataError(str(error), hint=_MENDING) from error
+    try:
+        for pack_id, blobs in decode_index(plain):
+            index.add_pack(pack_id, blobs)
+    except CorruptDataError as error:
+        raise CorruptDataError(f"{handle} is damaged: {error}", hint=_MENDING) from error

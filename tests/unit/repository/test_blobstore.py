@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from icebrick.backend.base import BackendWrapper, FileType, Handle
+from icebrick.backend.memory import MemoryBackend
+from icebrick.errors import BackendUnavailableError, CorruptDataError
+from icebrick.parallel import Workers
+from icebrick.repository.blob import PackedBlob
+from icebrick.repository.blobstore import MAX_GAP, MAX_READ, BlobStore, load_blobstore
+from icebrick.repository.crypto import new_key
+from icebrick.repository.ids import ID_SIZE, BlobType, digest
+from icebrick.repository.index import Index
+from icebrick.repository.unpacked import save_unpacked
+from icebrick.testing.faults import Fault, FaultyBackend, Op
+
+DATA, TREE = BlobType.DATA, BlobType.TREE
+KEY = new_key()
+
+
+class Loads(BackendWrapper):
+    """Notes what is loaded of packs."""
+
+    def __init__(self, inner: MemoryBackend) -> None:
+        super().__init__(inner)
+        self.ranges: list[tuple[int, int]] = []
+
+    def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
+        if handle.type is FileType.PACK:
+            assert length is not None
+            self.ranges.append((offset, length))
+        return super().load(handle, offset=offset, length=length)
+
+
+@pytest.fixture
+def backend() -> Loads:
+    return Loads(MemoryBackend())
+
+
+@pytest.fixture
+def store(backend: Loads) -> BlobStore:
+    return BlobStore(backend, KEY, Index())
+
+
+def noise(size: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def save(store: BlobStore, *contents: bytes, blob_type: BlobType = DATA) -> None:
+    with store.writer() as writer:
+        for content in contents:
+            writer.save(blob_type, content)
+
+
+def load_many(store: BlobStore, *contents: bytes) -> list[bytes]:
+    """The blobs of these contents, which lie in one pack, through `load_many`."""
+    ids = list(map(digest, contents))
+    places = store.places(b"".join(ids))
+    blobs = sorted((places.blob(number, blob_id) for number, blob_id in enumerate(ids)), key=lambda blob: blob.offset)
+    found: dict[int, bytes] = {}
+    store.load_many(int(places.packs[0]), blobs, lambda number, data: found.update({number: bytes(data)}))
+    by_id = {blobs[number].id: content for number, content in found.items()}
+    return [by_id[blob_id] for blob_id in ids]
+
+
+def test_a_blob_is_loaded_by_its_type_and_id(store: BlobStore) -> None:
+    save(store, b"data")
+    save(store, b"tree", blob_type=TREE)
+    assert store.load(DATA, digest(b"data")) == b"data"
+    assert store.load(TREE, digest(b"tree")) == b"tree"
+
+
+@pytest.mark.parametrize("content", [b"", b"x", noise(1000, 1), bytes(100_000)])
+def test_the_size_of_a_blob_is_that_of_its_plaintext(store: BlobStore, content: bytes) -> None:
+    save(store, content)
+    assert store.size(DATA, digest(content)) == len(content)
+
+
+def test_a_blob_that_is_not_there_is_not_found_and_named_when_it_is_needed(store: BlobStore) -> None:
+    missing = digest(b"missing")
+    assert not store.has(DATA, missing)
+    assert store.find(TREE, missing) is None
+    with pytest.raises(CorruptDataError, match=f"data blob {missing.hex()} is in no index"):
+        store.load(DATA, missing)
+    with pytest.raises(CorruptDataError, match=f"tree blob {missing.hex()} is in no index"):
+        store.size(TREE, missing)
+
+
+def test_only_a_blobs_own_bytes_are_read(store: BlobStore, backend: Loads) -> None:
+    save(store, noise(1000, 1), noise(2000, 2), noise(3000, 3))
+    store.load(DATA, digest(noise(2000, 2)))
+    assert backend.ranges == [(1032, 2032)]
+
+
+def test_many_blobs_of_one_pack_are_loaded_in_one_read(store: BlobStore, backend: Loads) -> None:
+    contents = [noise(1000, seed) for seed in range(20)]
+    save(store, *contents)
+    assert load_many(store, *contents[::-1]) == contents[::-1]
+    assert backend.ranges == [(0, 20 * 1032)]
+
+
+@pytest.mark.parametrize(("gap", "reads"), [(MAX_GAP, 1), (MAX_GAP + 1, 2)])
+def test_a_gap_is_read_over_when_it_is_small(store: BlobStore, backend: Loads, gap: int, reads: int) -> None:
+    first, between, last = noise(500, 1), noise(gap - 32, 2), noise(500, 3)
+    save(store, first, between, last)
+    assert load_many(store, first, last) == [first, last]
+    assert len(backend.ranges) == reads
+
+
+def test_no_read_of_several_blobs_is_longer_than_the_limit(store: BlobStore, backend: Loads) -> None:
+    contents = [noise(1 << 20, seed) for seed in range(15)]
+    save(store, *contents)
+    assert load_many(store, *contents) == contents
+    assert [length for _, length in backend.ranges] == [7 * ((1 << 20) + 32), 7 * ((1 << 20) + 32), (1 << 20) + 32]
+    assert max(length for _, length in backend.ranges) <= MAX_READ
+
+
+def test_a_blob_longer_than_the_limit_is_read_alone(store: BlobStore, backend: Loads) -> None:
+    contents = [noise(100, 1), noise(MAX_READ + 1, 2), noise(100, 3)]
+    save(store, *contents)
+    assert load_many(store, *contents) == contents
+    assert len(backend.ranges) == 3
+    assert all(one[0] + one[1] <= other[0] for one, other in pairwise(backend.ranges))
+
+
+def flip(backend: Loads, position: int) -> None:
+    (info,) = backend.list_files(FileType.PACK)
+    pack = bytearray(backend.inner.load(info.handle))
+    pack[position] ^= 4
+    backend.save(info.handle, pack)
+
+
+def test_damage_is_told_by_the_blobs_name_and_others_are_still_read(store: BlobStore, backend: Loads) -> None:
+    save(store, noise(100, 1), noise(100, 2))
+    flip(backend, 140)
+    with pytest.raises(CorruptDataError, match=f"blob {digest(noise(100, 2)).hex()}"):
+        load_many(store, noise(100, 1), noise(100, 2))
+    assert store.load(DATA, digest(noise(100, 1))) == noise(100, 1)
+
+
+def test_an_index_that_points_to_another_place_is_found_out(store: BlobStore, backend: Loads) -> None:
+    save(store, noise(100, 1), noise(100, 2))
+    (info,) = backend.list_files(FileType.PACK)
+    index = Index()
+    index.add_pack(bytes.fromhex(info.handle.name), [PackedBlob(DATA, digest(noise(100, 1)), 132, 132, 0)])
+    with pytest.raises(CorruptDataError, match=f"blob {digest(noise(100, 1)).hex()}"):
+        BlobStore(backend, KEY, index).load(DATA, digest(noise(100, 1)))
+
+
+def test_an_index_that_points_behind_the_pack_is_found_out(store: BlobStore, backend: Loads) -> None:
+    save(store, noise(100, 1))
+    (info,) = backend.list_files(FileType.PACK)
+    index = Index()
+    index.add_pack(bytes.fromhex(info.handle.name), [PackedBlob(DATA, digest(noise(100, 1)), 1000, 132, 0)])
+    with pytest.raises(CorruptDataError, match=f"damaged: data/{info.handle.name}"):
+        BlobStore(backend, KEY, index).load(DATA, digest(noise(100, 1)))
+
+
+def test_storage_that_does_not_answer_is_not_taken_for_damage(store: BlobStore, backend: Loads) -> None:
+    save(store, b"data")
+    faulty = FaultyBackend(backend, [Fault(Op.LOAD, 2)])
+    with pytest.raises(BackendUnavailableError):
+        load_blobstore(faulty, KEY).load(DATA, digest(b"data"))
+
+
+def test_a_loaded_blob_is_not_changed_by_the_next_load(store: BlobStore) -> None:
+    contents = [noise(1000, 1), noise(1000, 2)]
+    save(store, *contents)
+    assert [store.load(DATA, digest(content)) for content in contents] == contents
+
+
+def test_what_use_raises_reaches_the_caller(store: BlobStore) -> None:
+    def use(number: int, data: object) -> None:
+        raise ZeroDivisionError
+
+    save(store, b"data")
+    places = store.places(digest(b"data"))
+    with pytest.raises(ZeroDivisionError):
+        store.load_many(int(places.packs[0]), [places.blob(0, digest(b"data"))], use)
+
+
+def test_many_threads_may_load_while_others_save(backend: Loads, store: BlobStore) -> None:
+    contents = [noise(300 + seed, seed) for seed in range(200)]
+    save(store, *contents[:100])
+
+    def work(number: int) -> None:
+        content = contents[number]
+        if number < 100:
+            assert store.load(DATA, digest(content)) == content
+            assert len(store.places(digest(content)).sizes) == 1
+        else:
+            writer.save(DATA, content)
+
+    with store.writer() as writer, Workers(work, threads=8) as workers:
+        for number in random.Random(1).sample(range(200), 200):
+            workers.put(number)
+    found = load_blobstore(backend, KEY)
+    assert all(found.load(DATA, digest(content)) == content for content in contents)
+
+
+def test_places_name_the_blobs_that_are_missing(store: BlobStore) -> None:
+    save(store, b"data")
+    with pytest.raises(CorruptDataError, match=f"1 blobs are in no index, the first is {'11' * ID_SIZE}"):
+        store.places(digest(b"data") + b"\x11" * ID_SIZE)
+
+
+@pytest.fixture
+def broken(backend: Loads, store: BlobStore) -> Iterator[str]:
+    save(store, b"data")
+    yield save_unpacked(backend, KEY, FileType.INDEX, b"{}")
+
+
+def test_a_broken_index_file_is_named_with_what_mends_it(backend: Loads, broken: str) -> None:
+    with pytest.raises(CorruptDataError, match=f"index/{broken} is damaged: not an index file") as caught:
+        load_blobstore(backend, KEY)
+    assert caught.value.hint is not None
+    assert "rebuild-index" in caught.value.hint
+
+
+def test_an_index_file_that_is_damaged_is_named_once(backend: Loads, broken: str) -> None:
+    backend.save(Handle(FileType.INDEX, broken), b"damaged")
+    with pytest.raises(CorruptDataError) as caught:
+        load_blobstore(backend, KEY)
+    assert str(caught.value).count(broken) == 1
