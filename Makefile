@@ -5,15 +5,15 @@ CODE := src tests bench tools demo
 PRESENT := $(wildcard $(CODE))
 JOBS ?= 2
 TESTS ?= tests
-REQUIRE ?= restic,cinder,root
+REQUIRE ?= restic,cinder,root,btrfs,fuse
 
 # mkfs and losetup are there, but not on everybody's PATH
 export PATH := $(PATH):/usr/sbin:/sbin
 export ICEBRICK_DEVCLOUD_VENV ?= $(CURDIR)/.venv-devcloud
 
-# Loop devices and mounts need root. What root writes must not be in the way of the user afterwards.
+# Loop devices and mounts need root.
 ifneq ($(shell id -u),0)
-AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)" PYTHONDONTWRITEBYTECODE=1
+AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)"
 endif
 
 .PHONY: help demo test check format bench kill-matrix docs clean setup

@@ -18,9 +18,9 @@ _SECTOR = 512
 _START = 1 * _MIB
 _LINUX = 0x83
 _SOURCES = ("/usr/lib/python3*", "/usr/share", "/usr/bin", "/usr/lib")
-_FILES_OF_EACH_SOURCE = 1000
+_FILES_OF_EACH_SOURCE = 750
 _LARGEST_FILE = 8 * _MIB
-_MOST_BYTES = 320 * _MIB
+_MOST_BYTES = 256 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
