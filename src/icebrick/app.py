@@ -24,7 +24,7 @@ from icebrick.repository.repository import Repository
 from icebrick.run import Run, new_run
 from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.cleanup import clean_up_first
-from icebrick.workflow.images import Images
+from icebrick.workflow.images import Images, load_images
 from icebrick.workflow.living import RunRegistry
 
 
@@ -86,7 +86,7 @@ def volume_run(
         clean_up_first(cloud, host.connector, host.registry)
         access = VolumeAccess(cloud, host.connector, run)
         with repository.lock(wait=host.lock_wait):
-            yield access, Images(repository, progress)
+            yield access, load_images(repository, progress)
         living.cleared = not access.leftovers
 
 
@@ -94,7 +94,7 @@ def volume_run(
 def image_run(host: Host, repository: Repository, progress: Progress) -> Iterator[tuple[Run, Images]]:
     """A run that needs no cloud: only the repository, locked and read."""
     with repository.lock(wait=host.lock_wait):
-        yield new_run(datetime.now(UTC)), Images(repository, progress)
+        yield new_run(datetime.now(UTC)), load_images(repository, progress)
 
 
 def _bucket(rate: int | None) -> TokenBucket | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 
 import click
 
@@ -16,7 +17,8 @@ class StderrHandler(logging.Handler):
     """Writes through click, to whatever stderr is at that moment: so lines go above progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        with suppress(OSError):  # that nobody reads the log any more is no reason to end a backup
+            click.echo(self.format(record), err=True)
 
 
 class TextFormatter(logging.Formatter):

@@ -13,7 +13,7 @@ import click
 
 from icebrick.allocator import keep_freed_memory
 from icebrick.cli.command import LazyGroup
-from icebrick.cli.output import drop_stdout
+from icebrick.cli.output import drop_stdout, printable
 from icebrick.cli.signals import unwind_on_signals
 from icebrick.errors import IcebrickError
 
@@ -87,9 +87,9 @@ def _fail(message: str, code: int, hint: str | None, *, as_json: bool) -> int:
             record["hint"] = hint
         click.echo(json.dumps(record), err=True)
         return code
-    click.echo(f"icebrick: error: {message}", err=True)
+    click.echo(f"icebrick: error: {printable(message)}", err=True)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        click.echo(f"hint: {printable(hint)}", err=True)
     return code
 
 

@@ -39,24 +39,19 @@ class ImageSpec:
 
 
 class Images:
-    """The images of one repository, under the caller's lock of it."""
+    """The images of one repository, under the caller's lock of it. Made by `load_images`."""
 
-    def __init__(self, repository: Repository, progress: Progress) -> None:
-        # In this order: what a snapshot names is in an index listed after it.
-        self.snapshots = list(repository.snapshots())
-        self._store = repository.load_index(progress)
+    def __init__(self, repository: Repository, snapshots: list[Snapshot], store: BlobStore, progress: Progress) -> None:
+        self.snapshots = snapshots
+        self.store = store
         self._repository = repository
         self._progress = progress
-
-    @property
-    def store(self) -> BlobStore:
-        return self._store
 
     def save(self, source: BlockSource, spec: ImageSpec) -> ImageBackup:
         """Back the source up: packs, index and then the snapshot are durable on return."""
         started = now()
         baseline = None if spec.parent is None else self._baseline(spec.parent)
-        with self._store.writer() as writer:
+        with self.store.writer() as writer:
             result = backup_image(source, writer, spec.moment, baseline=baseline, progress=self._progress)
             tree = _save_tree(writer, result, spec)
         summary = _summary(started, result, writer.stats, changed=spec.parent is not None)
@@ -79,7 +74,7 @@ class Images:
 
     def find(self, snapshot: Snapshot) -> StoredImage:
         """RepositoryError when the snapshot holds no image, CorruptDataError when it is damaged."""
-        image = find_image(self._store, snapshot.tree)
+        image = find_image(self.store, snapshot.tree)
         if image is None:
             raise RepositoryError(
                 f"snapshot {snapshot.id} holds no image of a volume",
@@ -90,23 +85,29 @@ class Images:
     def record(self, snapshot: Snapshot) -> VolumeRecord:
         """What volume.json says; RepositoryError when there is none, CorruptDataError when it is damaged."""
         where = f"{FILE_NAME} of snapshot {snapshot.id}"
-        nodes = decode_tree(self._store.load(BlobType.TREE, snapshot.tree))
+        nodes = decode_tree(self.store.load(BlobType.TREE, snapshot.tree))
         node = next((node for node in nodes if node.name == FILE_NAME and node.type == "file"), None)
         if node is None:
             raise RepositoryError(f"there is no {where}")
         ids = [node.content[start : start + ID_SIZE] for start in range(0, len(node.content), ID_SIZE)]
-        if sum(self._store.size(BlobType.DATA, blob_id) for blob_id in ids) > MAX_BYTES:
+        if sum(self.store.size(BlobType.DATA, blob_id) for blob_id in ids) > MAX_BYTES:
             raise CorruptDataError(f"{where} has more than {MAX_BYTES} bytes")
-        return decode_record(b"".join(self._store.load(BlobType.DATA, blob_id) for blob_id in ids), where)
+        return decode_record(b"".join(self.store.load(BlobType.DATA, blob_id) for blob_id in ids), where)
 
     def _baseline(self, parent: Snapshot) -> Baseline | None:
         """A damaged parent costs time, not the backup: everything is read then, and its blocks are stored anew."""
         try:
-            image = find_image(self._store, parent.tree)
+            image = find_image(self.store, parent.tree)
         except (CorruptDataError, FileMissingError) as error:
             log.warning("parent=%s not usable, reading everything: %s", parent.id, error)
             return None
         return None if image is None else Baseline(image)
+
+
+def load_images(repository: Repository, progress: Progress) -> Images:
+    """Read the list of snapshots, and then the index: what a snapshot names is in an index listed after it."""
+    snapshots = list(repository.snapshots())
+    return Images(repository, snapshots, repository.load_index(progress), progress)
 
 
 def _save_tree(writer: BlobWriter, result: ImageResult, spec: ImageSpec) -> bytes:

@@ -66,6 +66,15 @@ def test_with_json_the_error_is_a_json_line_on_stderr(icebrick: Icebrick) -> Non
     assert error["message"] == "no repository is named"
 
 
+def test_what_cannot_be_printed_is_escaped_in_messages(
+    icebrick: Icebrick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTIC_PASSWORD", "x")
+    ran = icebrick("-r", tmp_path / "\x1b[2J\udcff", "snapshots")
+    assert ran.code == 10
+    assert "\\x1b[2J\\udcff" in ran.err
+
+
 def test_an_interrupt_ends_with_130(icebrick: Icebrick, location: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from icebrick.errors import AttachError, CloudUnavailableError, QuotaError, Usag
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.ids import BlobType
 from icebrick.workflow.backup import plan_backup
-from icebrick.workflow.images import Images
+from icebrick.workflow.images import load_images
 
 CONTENT = os.urandom(3 << 20)
 
@@ -40,7 +40,7 @@ def test_the_volume_and_its_cloud_are_as_before(world: World) -> None:
 def test_the_record_of_the_volume_is_stored_with_it(world: World) -> None:
     volume = world.make_volume(CONTENT)
     world.back_up(volume.id)
-    images = Images(world.repository, NO_PROGRESS)
+    images = load_images(world.repository, NO_PROGRESS)
     assert images.record(images.snapshots[0]).volume == volume
 
 
@@ -55,7 +55,7 @@ def test_the_next_backup_is_compared_with_the_one_before(world: World) -> None:
 def test_a_backup_whose_parent_is_damaged_reads_everything(world: World) -> None:
     volume = world.make_volume(CONTENT)
     world.back_up(volume.id)
-    images = Images(world.repository, NO_PROGRESS)
+    images = load_images(world.repository, NO_PROGRESS)
     pack, _ = images.store.find(BlobType.TREE, images.snapshots[0].tree) or (b"", None)
     world.backend.remove(Handle(FileType.PACK, pack.hex()))
     report = world.back_up(volume.id)
