@@ -52,6 +52,7 @@ class BlobWriter:
         self._lock = threading.Lock()  # guards stats, _underway and _unindexed
         self._underway: set[tuple[BlobType, bytes]] = set()
         self._unindexed: list[tuple[bytes, list[PackedBlob]]] = []
+        self._failure: BaseException | None = None
         uploads = max(1, min(MAX_UPLOADS, backend.connections))
         self._uploads: Workers[FinishedPack] = Workers(self._upload, threads=uploads, depth=1, name="upload")
 
@@ -62,8 +63,12 @@ class BlobWriter:
             if self._holds(blob_type, blob_id):
                 return blob_id
             self._underway.add((blob_type, blob_id))
-        with self._packers[blob_type].borrow() as packer:
-            pack = packer.add(blob_id, data)
+        try:
+            with self._packers[blob_type].borrow() as packer:
+                pack = packer.add(blob_id, data)
+        except BaseException as error:
+            self._failure = error
+            raise
         with self._lock:
             self._count(blob_type, len(data))
         if pack is not None:
@@ -89,6 +94,8 @@ class BlobWriter:
     def _open(self) -> Iterator[BlobWriter]:
         with self._uploads:
             yield self
+            if self._failure is not None:  # even if the caller went on: others may count on what was lost with it
+                raise self._failure
             for packers in self._packers.values():
                 for packer in packers.drain():
                     if (pack := packer.finish()) is not None:

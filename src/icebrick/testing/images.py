@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from icebrick.backend.base import Backend, BackendWrapper, FileType, Handle
@@ -11,6 +12,7 @@ from icebrick.blockdev import BlockSource, Data, Extent
 from icebrick.engine.block.backup import Baseline, BlockOptions, ImageResult, backup_image
 from icebrick.engine.block.changes import ChangeMap
 from icebrick.engine.block.image import StoredImage, find_image
+from icebrick.progress import Progress, Task
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import BlobType
 from icebrick.repository.keyfile import ScryptParameters
@@ -137,3 +139,24 @@ class FixedChanges(ChangeMap):
 
     def changed(self) -> Iterator[Extent]:
         return iter(self.extents)
+
+
+class SumProgress(Progress, Task):
+    """Adds up what is reported of the last task."""
+
+    def __init__(self) -> None:
+        self.done = self.total = 0
+        self._lock = threading.Lock()  # guards done
+
+    @contextmanager
+    def task(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Task]:
+        self.done, self.total = 0, total or 0
+        yield self
+
+    def advance(self, amount: int) -> None:
+        assert amount >= 0, f"progress went back by {-amount}"
+        with self._lock:
+            self.done += amount
+
+    def set_total(self, total: int) -> None:
+        self.total = total

@@ -9,7 +9,7 @@ import pytest
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.blockdev import Data
-from icebrick.errors import BackendUnavailableError, RepositoryError
+from icebrick.errors import BackendUnavailableError, CorruptDataError, RepositoryError
 from icebrick.parallel import Workers
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key, new_key
@@ -199,6 +199,21 @@ def test_what_a_killed_run_indexed_on_the_way_is_not_stored_again(
             again.save(DATA, data)
     assert again.stats.data_blobs == 100 - saved_before
     assert_holds(backend, key, blobs(100))
+
+
+def test_a_save_that_failed_ends_the_writer_even_if_the_caller_goes_on(
+    backend: RecordingBackend, store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(*_: object) -> None:
+        raise CorruptDataError("a bit flipped in memory")
+
+    with pytest.raises(CorruptDataError, match="a bit flipped"), store.writer() as writer:
+        writer.save(DATA, b"before")
+        with monkeypatch.context() as patch, pytest.raises(CorruptDataError):
+            patch.setattr("icebrick.repository.packer.Packer.add", add)
+            writer.save(DATA, b"lost")
+        writer.save(DATA, b"lost")
+    assert backend.saved == []
 
 
 def test_once_the_guard_raises_nothing_is_written(backend: RecordingBackend, store: BlobStore) -> None:

@@ -4,7 +4,6 @@ import logging
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -17,7 +16,6 @@ from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.restore import dump_image
 from icebrick.engine.block.zeros import SPARSE_ZERO, zero_id
 from icebrick.errors import AttachError, BackendUnavailableError
-from icebrick.progress import Progress, Task
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key, new_key
 from icebrick.repository.ids import BlobType, digest
@@ -29,6 +27,7 @@ from icebrick.testing.images import (
     FixedChanges,
     RecordingBackend,
     RecordingDevice,
+    SumProgress,
     save_backup,
     small_repository,
 )
@@ -303,31 +302,13 @@ def test_a_backend_that_fails_ends_the_backup(monkeypatch: pytest.MonkeyPatch) -
     assert list(faulty.inner.list_files(FileType.INDEX)) == []
 
 
-class Sum(Progress, Task):
-    """Adds up what is reported."""
-
-    def __init__(self) -> None:
-        self.done = self.total = 0
-        self._lock = threading.Lock()  # guards done
-
-    @contextmanager
-    def task(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Task]:
-        self.total = total or 0
-        yield self
-
-    def advance(self, amount: int) -> None:
-        assert amount >= 0
-        with self._lock:
-            self.done += amount
-
-
 @pytest.mark.parametrize("changes", [None, just(), just(0, 1, 9)])
 @pytest.mark.parametrize("content", [b"", noise(10)[:-7], bytes(10 * BLOCK), noise(3) + bytes(4 * BLOCK) + noise(3)])
 def test_progress_reaches_the_size_of_the_volume(
     store: BlobStore, content: bytes, changes: FixedChanges | None
 ) -> None:
     parent = back_up(store, BytesSource(content)).image
-    progress = Sum()
+    progress = SumProgress()
     with store.writer() as writer:
         backup_image(
             BytesSource(content), writer, MOMENT, baseline=Baseline(parent, changes), options=OPTIONS, progress=progress

@@ -20,7 +20,7 @@ from icebrick.repository.crypto import new_key
 from icebrick.repository.ids import BlobType, digest
 from icebrick.repository.index import Index
 from icebrick.testing.bytesdevice import BytesSource, BytesTarget
-from icebrick.testing.images import MOMENT, RecordingDevice
+from icebrick.testing.images import MOMENT, RecordingDevice, SumProgress
 
 BLOCK = 4096
 OPTIONS = BlockOptions(block_size=BLOCK, threads=2)
@@ -328,6 +328,21 @@ def test_a_device_that_cannot_be_read_ends_the_verification(store: BlobStore) ->
     image = save(store, CONTENT)
     with pytest.raises(AttachError, match="input/output error"):
         verify_image(image, store, Failing(len(CONTENT), read=BLOCK, data=CONTENT), options=OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", CONTENT, bytes(5 * BLOCK), noise(20)], ids=["none", "mixed", "zeros", "noise"]
+)
+@pytest.mark.parametrize("before", [b"", CONTENT, noise(25, 8)], ids=["empty", "right", "other"])
+def test_progress_reaches_the_size_of_the_image(store: BlobStore, content: bytes, before: bytes) -> None:
+    image = save(store, content)
+    target, progress = BytesTarget(25 * BLOCK, before), SumProgress()
+    restore_image(image, store, target, options=OPTIONS, progress=progress)
+    assert progress.done == progress.total == len(content)
+    verify_image(image, store, target, options=OPTIONS, progress=progress)
+    assert progress.done == progress.total == len(content)
+    dump_image(image, store, lambda data: None, options=OPTIONS, progress=progress)
+    assert progress.done == progress.total == len(content)
 
 
 def test_a_restore_by_another_process_gives_the_same(backend: MemoryBackend, store: BlobStore) -> None:
