@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import time
@@ -14,11 +15,17 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.integration.agent import PASSWORD, Agent, Tenant
 
+from icebrick.backend.local import LocalBackend
+from icebrick.cloud.wait import Pace
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.environment import default_environment, prepare_environment
 from icebrick.devcloud.processes import process_id, this_process
 from icebrick.devcloud.record import ProcessId, Settings
+from icebrick.repository.keyfile import ScryptParameters
+from icebrick.repository.repository import init_repository
+from icebrick.secret import Secret
 
 TOOLS = ("losetup", "mount", "umount", "mkfs.xfs", "mkfs.ext4")
 FOLDER = Path("/var/tmp/icebrick-tests")
@@ -153,3 +160,48 @@ def devcloud(session_devcloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield session_devcloud
     session_devcloud.set_faults()
     assert not session_devcloud.leaks(before)
+
+
+@pytest.fixture
+def tenant(devcloud: Devcloud, login: Callable[[Devcloud, str], CinderApi]) -> Iterator[Tenant]:
+    """Alice. At the end of a test her project must have the volumes that she knows of, and nothing else."""
+    alice = Tenant(login(devcloud, "alice"), devcloud.layout.pool)
+    yield alice
+    devcloud.set_faults()
+    alice.assert_tidy()
+    alice.clear()
+
+
+@pytest.fixture(scope="session")
+def empty_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To be copied: making its directories durable takes a while."""
+    path = tmp_path_factory.mktemp("template") / "repository"
+    init_repository(LocalBackend(path), Secret(PASSWORD), parameters=ScryptParameters(n=2))
+    return path
+
+
+@pytest.fixture
+def agent(
+    devcloud: Devcloud,
+    empty_repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Agent]:
+    """Icebrick's command, logged in as alice, with a new repository. It gives up soon what nobody answers."""
+    repository = tmp_path / "repository"
+    shutil.copytree(empty_repository, repository)
+    monkeypatch.setenv("OS_CLOUD", "alice")
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(repository))
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("ICEBRICK_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RESTIC_PASSWORD_FILE", "ICEBRICK_CONFIG", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("icebrick.cloud.wait.Pace", lambda: Pace(first=0.02, longest=0.2, settle=2, attempts=2))
+    root, ours = logging.getLogger(), logging.getLogger("icebrick")
+    before = (root.handlers, root.level, ours.level)
+    yield Agent(capsys, repository)
+    root.handlers, level, our_level = before
+    root.setLevel(level)
+    ours.setLevel(our_level)

@@ -74,7 +74,7 @@ class RestoreReport:
     """One restore. `volume_id` is the volume that now has the data, None when that is a file or device.
 
     Of the image's bytes, `bytes_written` had to be written, `bytes_discarded` had to become zeros, and
-    `bytes_matching` were right before.
+    `bytes_matching` of data were right before. The rest are zeros, and were.
     """
 
     run_id: str
