@@ -63,17 +63,16 @@ class _Run:
     @staticmethod
     def of(ids: bytes, places: Array) -> _Run:
         heads, tails = _split(ids)
-        return _Run(heads, tails, places)._sorted()
-
-    def _sorted(self) -> _Run:
-        order = np.argsort(self.heads, kind="stable")
-        return _Run(self.heads[order], self.tails[order], self.places[order])
+        order = np.argsort(heads, kind="stable")
+        return _Run(heads[order], tails[order], places[order])
 
     def merged(self, other: _Run) -> _Run:
+        # column by column, so that of only one there are three copies at a time
         heads = np.concatenate((self.heads, other.heads))
-        tails = np.concatenate((self.tails, other.tails))
-        places = np.concatenate((self.places, other.places))
-        return _Run(heads, tails, places)._sorted()
+        order = np.argsort(heads, kind="stable").astype(np.uint32)
+        tails = np.concatenate((self.tails, other.tails))[order]
+        places = np.concatenate((self.places, other.places))[order]
+        return _Run(heads[order], tails, places)
 
     def search(self, heads: Array, tails: Array) -> tuple[Array, Array]:
         """For each id, whether it is here, and if so its position."""
