@@ -118,6 +118,27 @@ def test_after_a_failure_nothing_more_is_begun() -> None:
     assert begun == [0]
 
 
+def test_after_a_failure_the_other_threads_end_with_what_they_have() -> None:
+    begun: list[str] = []
+    slow_began, failed = threading.Event(), threading.Event()
+
+    def work(item: str) -> None:
+        begun.append(item)
+        if item == "slow":
+            slow_began.set()
+            failed.wait(PATIENCE)
+            threading.Event().wait(0.05)  # let the failure be noted
+        elif item == "fails":
+            slow_began.wait(PATIENCE)
+            failed.set()
+            raise PlannedError
+
+    with pytest.raises(PlannedError), Workers(work, threads=2, depth=10) as workers:
+        for item in ("slow", "fails", "third", "fourth"):
+            workers.put(item)
+    assert sorted(begun) == ["fails", "slow"]
+
+
 def test_putting_never_blocks_for_ever_when_all_threads_have_failed() -> None:
     def use() -> None:
         with pytest.raises(PlannedError), Workers(fail, threads=2, depth=1) as workers:

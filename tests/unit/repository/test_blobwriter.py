@@ -16,6 +16,7 @@ from icebrick.repository.crypto import Key, new_key
 from icebrick.repository.ids import BlobType, digest
 from icebrick.repository.index import Index
 from icebrick.repository.indexfile import decode_index
+from icebrick.repository.packer import PackBuffers
 from icebrick.repository.unpacked import load_unpacked
 from icebrick.testing.faults import Fault, FaultyBackend, Kind, Op
 from icebrick.testing.images import RecordingBackend
@@ -305,3 +306,13 @@ def test_a_buffer_is_not_reused_while_its_pack_is_being_stored(key: Key) -> None
         for data in wanted:
             workers.put(data)
     assert_holds(backend, key, wanted)
+
+
+def test_many_packs_are_made_in_few_buffers(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[object] = []
+    take = PackBuffers.take
+    monkeypatch.setattr(PackBuffers, "take", lambda self, needed: taken.append(take(self, needed)) or taken[-1])
+    write(store, blobs(100))
+    assert len(taken) >= 20
+    # one being filled, one waiting, two being stored, and one that was just given back
+    assert len(set(map(id, taken))) <= 5

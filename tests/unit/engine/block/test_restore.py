@@ -110,6 +110,16 @@ def test_data_is_discarded_where_zeros_belong_and_only_there(store: BlobStore) -
     assert (stats.discarded, target.writes) == (BLOCK, [])
 
 
+@pytest.mark.parametrize("offset", [0, BLOCK, 3 * BLOCK])
+def test_data_anywhere_in_a_large_zero_block_makes_it_discarded(store: BlobStore, offset: int) -> None:
+    image = save_pieces(store, bytes(2 * BLOCK), bytes(2 * BLOCK), noise(1))
+    target = RecordingDevice(5 * BLOCK)
+    target.write(offset, b"?")
+    restore_image(image, store, target, options=OPTIONS)
+    assert target.content() == bytes(4 * BLOCK) + noise(1)
+    assert target.discards == [Extent(offset // (2 * BLOCK) * 2 * BLOCK, 2 * BLOCK)]
+
+
 def test_what_lies_behind_the_image_is_neither_read_nor_written(store: BlobStore) -> None:
     image = save(store, CONTENT)
     behind = noise(3, 7)
