@@ -81,10 +81,11 @@ def volume_run(
     host: Host, cloud: Cloud, repository: Repository, progress: Progress
 ) -> Iterator[tuple[VolumeAccess, Images]]:
     """A run that works on volumes: alive for others to see, dead runs cleared up, the repository locked and read."""
+    properties = host.connector.properties()  # first: a host that cannot attach must not make anything
     run = new_run(datetime.now(UTC))
     with host.registry.living(run, scope=cloud.project().id) as living:
         clean_up_first(cloud, host.connector, host.registry)
-        access = VolumeAccess(cloud, host.connector, run)
+        access = VolumeAccess(cloud, host.connector, properties, run)
         with repository.lock(wait=host.lock_wait):
             yield access, load_images(repository, progress)
         living.cleared = not access.leftovers

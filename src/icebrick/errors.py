@@ -104,6 +104,9 @@ class WrongPasswordError(RepositoryError):
     """No key of the repository opens with this password."""
 
     exit_code = 12
+    hint = (
+        "It is taken from --password-file, RESTIC_PASSWORD_FILE, RESTIC_PASSWORD or the configuration's password-file."
+    )
 
 
 class SnapshotMissingError(RepositoryError):

@@ -138,7 +138,7 @@ def _check_free(name: str, *, replace: bool) -> None:
     if not stat.S_ISREG(kind):
         raise UsageError(f"{name} exists and is no regular file")
     if not replace:
-        raise UsageError(f"{name} exists already", hint="Name another file, or ask for it to be replaced.")
+        raise UsageError(f"{name} exists already", hint="Name another file, or replace it with --force.")
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 import sys
 
 import click
@@ -9,6 +12,8 @@ import click
 from icebrick.config.settings import RepositorySettings
 from icebrick.errors import UsageError
 from icebrick.secret import Secret
+
+log = logging.getLogger(__name__)
 
 _MAX_BYTES = 1 << 20
 
@@ -38,6 +43,7 @@ def _from_file(settings: RepositorySettings) -> Secret:
     assert path is not None
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             text = file.read(_MAX_BYTES).decode().strip()
     except OSError as error:
         raise UsageError(f"cannot read password file {path}: {error.strerror}") from error
@@ -46,4 +52,6 @@ def _from_file(settings: RepositorySettings) -> Secret:
         raise UsageError(f"password file {path} is not UTF-8 text") from None
     if not text:
         raise UsageError(f"password file {path} is empty")
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        log.warning("everybody on this host can read password file %s", path)
     return Secret(text)

@@ -10,7 +10,7 @@ from typing import Any
 from icebrick.cloud.api import CinderApi
 from icebrick.cloud.base import Project
 from icebrick.cloud.cinder import CinderCloud
-from icebrick.cloud.translate import translated
+from icebrick.cloud.translate import error_from_response, translated
 from icebrick.cloud.wait import Pace, Waiter
 from icebrick.errors import AccessForbiddenError, CloudError, UsageError
 
@@ -48,10 +48,7 @@ def _connect(name: str | None, waiter: Waiter) -> CinderCloud:
                 connection.session.timeout = REQUEST_TIMEOUT
             project = _project(connection, doing)
             service = _block_storage(connection)
-            endpoint = service.get_endpoint_data()
-        microversion = negotiated(
-            getattr(endpoint, "min_microversion", None), getattr(endpoint, "max_microversion", None)
-        )
+            microversion = negotiated(*_microversions(service, doing))
     except BaseException:
         connection.close()
         raise
@@ -78,6 +75,18 @@ def _block_storage(connection: Any) -> Any:
         max_version="3.latest",
         raise_exc=False,
     )
+
+
+def _microversions(service: Any, doing: str) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """The oldest and the newest, None where the service does not tell. Inside `translated`."""
+    endpoint = service.get_endpoint_data()
+    newest = getattr(endpoint, "max_microversion", None)
+    if newest is None:
+        # The discovery keeps to itself that nobody answered; the same request does not.
+        response = service.get("/")
+        if response.status_code >= 500:
+            raise error_from_response(response.status_code, "", doing)
+    return getattr(endpoint, "min_microversion", None), newest
 
 
 def _project(connection: Any, doing: str) -> Project:

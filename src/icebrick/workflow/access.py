@@ -10,7 +10,7 @@ from icebrick.attach.base import Connector
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSpec
 from icebrick.cloud.temporary import attached, temporary_clone, temporary_snapshot, unfinished_clone, unfinished_volume
-from icebrick.connection import ConnectionInfo
+from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.run import Run
 
 GIB = 1 << 30
@@ -22,6 +22,8 @@ class VolumeAccess:
 
     cloud: Cloud
     connector: Connector
+    properties: ConnectorProperties
+    """Of the connector; asked for once, before anything is made."""
     run: Run
     leftovers: list[str] = field(default_factory=list)
 
@@ -42,8 +44,7 @@ class VolumeAccess:
         def open_source(info: ConnectionInfo) -> AbstractContextManager[BlockSource]:
             return self.connector.open_source(info, size=volume.size * GIB, direct=direct)
 
-        properties = self.connector.properties()
-        with attached(self.cloud, properties, volume.id, Mode.READ, open_source, self.leftovers) as source:
+        with attached(self.cloud, self.properties, volume.id, Mode.READ, open_source, self.leftovers) as source:
             yield source
 
     @contextmanager
@@ -53,8 +54,7 @@ class VolumeAccess:
         def open_target(info: ConnectionInfo) -> AbstractContextManager[BlockTarget]:
             return self.connector.open_target(info, size=volume.size * GIB)
 
-        properties = self.connector.properties()
-        with attached(self.cloud, properties, volume.id, Mode.WRITE, open_target, self.leftovers) as target:
+        with attached(self.cloud, self.properties, volume.id, Mode.WRITE, open_target, self.leftovers) as target:
             yield target
 
     @contextmanager

@@ -67,7 +67,7 @@ def run_backup(plan: BackupPlan, access: VolumeAccess, images: Images) -> Backup
         try:
             backups.append(_back_up_volume(planned, plan.tags, access, images))
         except IcebrickError as error:
-            log.warning("backup failed run=%s volume=%s: %s", access.run.id, planned.volume.id, error)
+            log.info("backup failed run=%s volume=%s: %s", access.run.id, planned.volume.id, error)
             failures.append(_failure(planned.volume.id, error))
     return BackupReport(access.run.id, tuple(backups), tuple(failures), tuple(access.leftovers))
 

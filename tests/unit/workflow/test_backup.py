@@ -156,3 +156,13 @@ def test_an_interrupt_unwinds_everything(world: World) -> None:
         world.back_up(volume.id)
     assert world.resources() == before
     assert world.snapshots() == []
+
+
+def test_a_host_that_cannot_attach_is_told_before_anything_is_made(world: World) -> None:
+    volume = world.make_volume()
+    before, calls = world.resources(), list(world.cloud.faults.calls)
+    world.connector.faults.fail("properties", AttachError("no root"))
+    with pytest.raises(AttachError, match="no root"):
+        world.back_up(volume.id)
+    assert world.resources() == before
+    assert world.cloud.faults.calls == calls
