@@ -12,7 +12,7 @@ from icebrick.errors import CorruptDataError, FileMissingError, ShortReadError
 from icebrick.parallel import Pool
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blob import BlobDecoder, PackedBlob
-from icebrick.repository.blobwriter import BlobWriter, writing
+from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType
 from icebrick.repository.index import Index, Places
@@ -86,14 +86,13 @@ class BlobStore:
         except (FileMissingError, ShortReadError) as error:
             raise CorruptDataError(f"a pack that the index names is damaged: {error}") from error
 
-    def writer(self, guard: Callable[[], None] = lambda: None) -> AbstractContextManager[BlobWriter]:
+    def writer(self) -> AbstractContextManager[BlobWriter]:
         """A block in which blobs can be saved: left normally, all of them and the index are durable.
 
         Left by an exception, no more is written; packs already stored stay, unused until the index is rebuilt, apart
-        from those of the index files written on the way. `guard` is called before every save of a file and raises
-        when the repository's lock was lost.
+        from those of the index files written on the way.
         """
-        return writing(self._backend, self._key, self._known, self._add_pack, guard)
+        return BlobWriter(self._backend, self._key, self._known, self._add_pack).open()
 
     def _known(self, blob_type: BlobType, blob_id: bytes) -> bool:
         return self.has(blob_type, blob_id)

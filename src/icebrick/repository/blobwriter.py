@@ -40,10 +40,10 @@ AddPack = Callable[[bytes, list[PackedBlob]], None]
 class BlobWriter:
     """Made by `BlobStore.writer`. `save` may be called from any thread."""
 
-    def __init__(self, backend: Backend, key: Key, known: Known, add_pack: AddPack, guard: Callable[[], None]) -> None:
+    def __init__(self, backend: Backend, key: Key, known: Known, add_pack: AddPack) -> None:
         self.stats = WriterStats()
         self._backend, self._key = backend, key
-        self._known, self._add_pack, self._guard = known, add_pack, guard
+        self._known, self._add_pack = known, add_pack
         self._buffers = PackBuffers()
         self._packers = {
             blob_type: Pool(lambda blob_type=blob_type: Packer(key, blob_type, self._buffers))  # type: ignore[misc]
@@ -91,7 +91,8 @@ class BlobWriter:
             self.stats.tree_blobs += 1
 
     @contextmanager
-    def _open(self) -> Iterator[BlobWriter]:
+    def open(self) -> Iterator[BlobWriter]:
+        """See `BlobStore.writer`."""
         with self._uploads:
             yield self
             if self._failure is not None:  # even if the caller went on: others may count on what was lost with it
@@ -103,7 +104,6 @@ class BlobWriter:
         self._save_index()
 
     def _upload(self, pack: FinishedPack) -> None:
-        self._guard()
         with pack.view() as view:
             self._backend.save(Handle(FileType.PACK, pack.id.hex()), view)
         self._buffers.give_back(pack.buffer)
@@ -119,19 +119,9 @@ class BlobWriter:
         with self._lock:
             packs, self._unindexed = self._unindexed, []
         if packs:
-            self._guard()
             save_unpacked(self._backend, self._key, FileType.INDEX, encode_index(packs))
         # Only now: what this writer dies with before is in no index file, so no other snapshot may build on it.
         for pack_id, blobs in packs:
             self._add_pack(pack_id, blobs)
             with self._lock:
                 self._underway.difference_update((blob.type, blob.id) for blob in blobs)
-
-
-@contextmanager
-def writing(
-    backend: Backend, key: Key, known: Known, add_pack: AddPack, guard: Callable[[], None]
-) -> Iterator[BlobWriter]:
-    """See `BlobStore.writer`."""
-    with BlobWriter(backend, key, known, add_pack, guard)._open() as writer:
-        yield writer

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.blockdev import Data
-from icebrick.errors import BackendUnavailableError, CorruptDataError, RepositoryError
+from icebrick.errors import BackendUnavailableError, CorruptDataError
 from icebrick.parallel import Workers
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key, new_key
@@ -67,8 +67,8 @@ def names(backend: Backend, file_type: FileType) -> set[str]:
     return {info.handle.name for info in backend.list_files(file_type)}
 
 
-def write(store: BlobStore, wanted: list[bytes], guard: Callable[[], None] = lambda: None) -> None:
-    with store.writer(guard) as writer:
+def write(store: BlobStore, wanted: list[bytes]) -> None:
+    with store.writer() as writer:
         for data in wanted:
             writer.save(DATA, data)
 
@@ -215,27 +215,6 @@ def test_a_save_that_failed_ends_the_writer_even_if_the_caller_goes_on(
             writer.save(DATA, b"lost")
         writer.save(DATA, b"lost")
     assert backend.saved == []
-
-
-def test_once_the_guard_raises_nothing_is_written(backend: RecordingBackend, store: BlobStore) -> None:
-    def guard() -> None:
-        if len(backend.saved) >= 3:
-            raise RepositoryError("lock lost")
-
-    with pytest.raises(RepositoryError, match="lock lost"):
-        write(store, blobs(100), guard)
-    # two uploads may both have passed the guard
-    assert 3 <= len(backend.saved) <= 4
-
-
-def test_the_guard_is_asked_before_the_last_index_file(backend: RecordingBackend, store: BlobStore) -> None:
-    def guard() -> None:
-        if backend.saved:
-            raise RepositoryError("lock lost")
-
-    with pytest.raises(RepositoryError, match="lock lost"):
-        write(store, blobs(1), guard)
-    assert [handle.type for handle in backend.saved] == [FileType.PACK]
 
 
 def saves_of(wanted: list[bytes], key: Key) -> int:

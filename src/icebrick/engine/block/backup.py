@@ -15,7 +15,8 @@ from icebrick.blockdev import BlockSource
 from icebrick.engine.block.blocks import BLOCK_SIZE, Blocks, Mask, Range, runs, stripes
 from icebrick.engine.block.changes import SAMPLES, ChangeMap
 from icebrick.engine.block.fingerprint import FINGERPRINT_SIZE, Fingerprints, new_fingerprint_key
-from icebrick.engine.block.image import ZERO_BLOCK, StoredImage, block_ids, save_image
+from icebrick.engine.block.image import StoredImage, block_ids, save_image
+from icebrick.engine.block.zerolist import ZERO_BLOCK
 from icebrick.engine.block.zeros import ZeroTest
 from icebrick.parallel import Pool, Workers
 from icebrick.progress import NO_PROGRESS, Progress, Task

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from icebrick.blockdev import Extent
 from icebrick.engine.block.blocks import Mask, Range
-from icebrick.engine.block.image import StoredImage, id_lines, lines_with
+from icebrick.engine.block.image import StoredImage
+from icebrick.engine.block.zerolist import id_lines, lines_with
 from icebrick.engine.block.zeros import SPARSE_ZERO, zero_id
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blobstore import BlobStore

@@ -7,20 +7,18 @@ from icebrick.repository.ids import digest
 
 SPARSE_ZERO = 512 << 10
 """restic's `restore --sparse` looks for holes only in files that hold a blob of just so many zeros."""
+WIDE_BLOCKS = 8
+"""So many blocks of zeros, at a multiple of as many, are one blob: what is empty needs little metadata."""
 
 
 class ZeroTest:
-    """Tells whether data up to `limit` bytes is all zeros, at the speed of memcmp."""
+    """Tells whether data up to `limit` bytes is all zeros, at the speed of memcmp and without a copy."""
 
     def __init__(self, limit: int) -> None:
-        # a bytearray compares with any buffer by memcmp; a memoryview on the left would go byte by byte
-        self._zeros = bytearray(limit)
-        self._view = memoryview(self._zeros)
+        self._zeros = bytes(limit)
 
     def __call__(self, data: Data) -> bool:
-        if len(data) == len(self._zeros):
-            return self._zeros == data
-        return bytes(self._view[: len(data)]) == data
+        return self._zeros.startswith(data)
 
 
 def zero_id(size: int) -> bytes:

@@ -19,12 +19,13 @@ from icebrick.engine.block.fingerprint import (
     encode_fingerprints,
     new_fingerprint_key,
 )
-from icebrick.engine.block.image import ZERO_BLOCK, StoredImage, block_ids, find_image, image_digest
-from icebrick.engine.block.zeros import SPARSE_ZERO, ZeroTest, zero_id
+from icebrick.engine.block.image import StoredImage, block_ids, find_image, image_digest
+from icebrick.engine.block.zerolist import ZERO_BLOCK
+from icebrick.engine.block.zeros import SPARSE_ZERO, WIDE_BLOCKS, ZeroTest, zero_id
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import new_key
-from icebrick.repository.ids import BlobType, digest
+from icebrick.repository.ids import ID_SIZE, BlobType, digest
 from icebrick.repository.index import Index
 from icebrick.repository.tree import Node, encode_tree
 from icebrick.testing.bytesdevice import BytesSource
@@ -137,6 +138,17 @@ def test_a_zero_block_cut_for_restic_is_one_block_again(store: BlobStore, first:
     result, _ = save(store, noise(first, block=large) + bytes(2 * large + rest), block=large)
     ids = block_ids(result.image)
     assert ids == digest(noise(1, block=large)) * first + ZERO_BLOCK * (3 if rest else 2)
+
+
+def test_eight_blocks_of_zeros_are_one_blob_and_eight_blocks_again(store: BlobStore) -> None:
+    zeros = 3 * WIDE_BLOCKS
+    result, _ = save(store, noise(1) + bytes((WIDE_BLOCKS - 1 + zeros) * BLOCK) + noise(1, 1) + bytes(9))
+    wide = digest(bytes(WIDE_BLOCKS * BLOCK))
+    assert result.image.content.count(wide) == zeros // WIDE_BLOCKS
+    assert len(result.image.content) == (1 + WIDE_BLOCKS - 1 + zeros // WIDE_BLOCKS + 2) * ID_SIZE
+    assert block_ids(result.image) == (
+        digest(noise(1)) + ZERO_BLOCK * (WIDE_BLOCKS - 1 + zeros) + digest(noise(1, 1)) + ZERO_BLOCK
+    )
 
 
 def test_an_image_without_fingerprints_has_no_blocks(store: BlobStore) -> None:
