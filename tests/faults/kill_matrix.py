@@ -1,0 +1,145 @@
+"""Kill icebrick at every step and inside every driver operation; print what was left, and what after recovery.
+
+python -m tests.faults.kill_matrix [FLOW...]
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from tests.faults.judging import problems_of_repository
+from tests.faults.kills import Flow, Kill, flows_of, survey
+from tests.faults.scene import Desk, Left, Scene, open_scene
+from tests.faults.victim import run
+
+from icebrick.cli.signals import unwind_on_signals
+from icebrick.devcloud.devcloud import Devcloud
+from icebrick.errors import IcebrickError
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One kill and what came of it; `complete` is 1 when the killed restore had already finished its volume."""
+
+    flow: str
+    place: str
+    left: Left
+    after: Left
+    complete: int
+    seconds: float
+    problems: tuple[str, ...]
+
+
+def run_flow(scene: Scene, flow: Flow) -> Iterator[Cell]:
+    """Every cell of one flow; at last a look at what outlives the recovery on purpose."""
+    for kill in survey(scene, flow):
+        yield run_cell(scene, flow, kill)
+    yield forget_notes(scene, flow)
+
+
+def run_cell(scene: Scene, flow: Flow, kill: Kill) -> Cell:
+    """Kill once, recover, and look at everything; whatever is wrong is among the problems."""
+    started = time.monotonic()
+    desk = scene.desk("cell")
+    left = after = Left()
+    complete: list[str] = []
+    problems: list[str] = []
+    try:
+        kill.strike(scene, desk, flow)
+        left = scene.left(desk)
+        kill.recover(scene, desk)
+        complete = scene.take_finished()
+        after = scene.left(desk)
+        problems += _problems(scene, desk, flow, complete, after)
+    except (AssertionError, IcebrickError) as error:
+        problems.append(str(error))
+    scene.sweep()
+    shutil.rmtree(desk.folder)
+    seconds = time.monotonic() - started
+    return Cell(flow.name, str(kill), left, after, len(complete), seconds, tuple(problems))
+
+
+def forget_notes(scene: Scene, flow: Flow) -> Cell:
+    """The notes of all the killed runs are gone after two cleanups, of which one is an hour later."""
+    started = time.monotonic()
+    left = Left(notes=len(scene.notes()))
+    desk = scene.desk(f"{flow.name} later")
+    run(scene.command(desk, "cleanup"))
+    scene.age_notes()
+    run(scene.command(desk, "cleanup"))
+    after = Left(notes=len(scene.notes()))
+    problems = (f"notes of dead runs stay: {scene.notes()}",) if after.notes else ()
+    return Cell(flow.name, "an hour later", left, after, 0, time.monotonic() - started, problems)
+
+
+def _problems(scene: Scene, desk: Desk, flow: Flow, complete: list[str], after: Left) -> Iterator[str]:
+    if not after.is_clear:
+        yield f"left after recovery: {after}"
+    if complete not in ([], [flow.result]):
+        yield f"{len(complete)} volumes pass for complete and are not"
+    yield from scene.problems_of_the_volume_in_use()
+    yield from problems_of_repository(scene, desk)
+
+
+_COUNTS = [one.name for one in fields(Left)]
+
+
+def heading() -> str:
+    columns = "  ".join(f"{name:>11}" for name in _COUNTS)
+    return f"{'flow':18} {'killed':46}  {columns}  {'complete':>8} {'seconds':>7}"
+
+
+def row(cell: Cell) -> str:
+    """Each count as what was left and what is there after recovery."""
+    pairs = zip(astuple(cell.left), astuple(cell.after), strict=True)
+    columns = "  ".join(f"{f'{left} -> {after}':>11}" for left, after in pairs)
+    problems = "".join(f"\n    PROBLEM {problem}" for problem in cell.problems)
+    return f"{cell.flow:18} {cell.place:46}  {columns}  {cell.complete:>8} {cell.seconds:>7.1f}{problems}"
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    bad = sum(bool(cell.problems) for cell in cells)
+    left = sum(not cell.left.is_clear for cell in cells)
+    seconds = sum(cell.seconds for cell in cells)
+    return f"{len(cells)} kills in {seconds:.0f} s, {left} of them left something, {bad} with problems"
+
+
+@contextmanager
+def own_scene() -> Iterator[Scene]:
+    """A devcloud of its own; nothing of it stays."""
+    folder = Path(tempfile.mkdtemp(prefix="icebrick-kills-", dir="/var/tmp"))
+    environment = os.environ.get("ICEBRICK_DEVCLOUD_VENV")
+    devcloud = Devcloud(folder / "cloud", environment=Path(environment) if environment else None)
+    try:
+        devcloud.up(owned=True)
+        with open_scene(devcloud, folder) as scene:
+            yield scene
+    finally:
+        devcloud.down()
+        shutil.rmtree(folder)
+
+
+def main(wanted: Sequence[str]) -> int:
+    cells: list[Cell] = []
+    with unwind_on_signals(), own_scene() as scene:
+        print(heading())
+        for flow in flows_of(scene):
+            if wanted and flow.name not in wanted:
+                continue
+            for cell in run_flow(scene, flow):
+                print(row(cell), flush=True)
+                cells.append(cell)
+    print(summary(cells))
+    return int(not cells or any(cell.problems for cell in cells))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

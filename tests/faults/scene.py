@@ -1,0 +1,259 @@
+"""Where the kills happen: a devcloud with volumes that are backed up, and a look at all that a killed run may leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.faults.content import digest_of
+from tests.faults.stepping import Command
+from tests.faults.victim import run
+
+from icebrick.backend.layout import is_temporary
+from icebrick.backend.local import LocalBackend
+from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSpec
+from icebrick.cloud.session import connect
+from icebrick.connection import ConnectorProperties
+from icebrick.devcloud.devcloud import Devcloud, Footprint
+from icebrick.run import HOST_KEY, RUN_KEY
+from icebrick.testing.images import PASSWORD, small_repository
+
+USER = "alice"
+_MIB = 1 << 20
+_GUEST = ConnectorProperties({"host": "guest", "ip": "127.0.0.1", "initiator": None})
+_SPOTS = (0, 5 * _MIB, 512 * _MIB, 1023 * _MIB)
+"""Offsets in the volumes at which there is data, a mebibyte each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How much is there that was not there before, of each kind that a dead run can leave."""
+
+    volumes: int = 0
+    snapshots: int = 0
+    attachments: int = 0
+    loops: int = 0
+    mounts: int = 0
+    files: int = 0
+    """Of volumes and volume snapshots in the pool, and unfinished ones in the repository."""
+    locks: int = 0
+    notes: int = 0
+    """Of runs that were killed. They outlive the recovery by design: Cinder may still begin what it was asked for."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether there is nothing but notes."""
+        return not any(astuple(replace(self, notes=0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one cell has for itself: a repository. `notes` are those of earlier kills."""
+
+    folder: Path
+    notes: frozenset[str] = frozenset()
+
+    @property
+    def repository(self) -> Path:
+        return self.folder / "repository"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """`used` is attached to a guest that has gone on writing since its backup; `gone` was backed up and deleted."""
+
+    used: str
+    gone: str
+    used_backup: str
+    """Digests of what the backups hold."""
+    gone_backup: str
+
+
+class Scene:
+    """Volumes in a devcloud, and a repository with a backup of each. Everything else is what a run has left."""
+
+    def __init__(self, devcloud: Devcloud, folder: Path, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.devcloud = devcloud
+        self._folder = folder
+        self._state = folder / "state"
+        self._template = Desk(folder / "template")
+        self.volumes = self._prepare()
+        self._used = cloud.get_volume(self.volumes.used)
+        self._attachments = [attachment.id for attachment in cloud.attachments(self.volumes.used)]
+        self._footprint: Footprint = devcloud.footprint()
+        self.used_now = digest_of(self.file_of(self.volumes.used))
+
+    def desk(self, name: str) -> Desk:
+        """A fresh one: what was done at another is not seen at it."""
+        desk = Desk(self._folder / name, frozenset(self.notes()))
+        shutil.copytree(self._template.repository, desk.repository)
+        return desk
+
+    def command(self, desk: Desk, *arguments: str) -> Command:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        environment = {
+            **kept,
+            "OS_CLIENT_CONFIG_FILE": str(self.devcloud.clouds_yaml),
+            "OS_CLOUD": USER,
+            "RESTIC_REPOSITORY": str(desk.repository),
+            "RESTIC_PASSWORD": PASSWORD.reveal(),
+            "ICEBRICK_STATE_DIR": str(self._state),
+        }
+        return Command(arguments, environment, desk.output)
+
+    def file_of(self, volume_id: str) -> Path:
+        """The volume's bytes in the pool."""
+        return next(self.devcloud.layout.pool.glob(f"*/*{volume_id}"))
+
+    def notes(self) -> list[str]:
+        """Ids of the runs that this host has notes of."""
+        return [path.name for path in (self._state / "runs").glob("*")]
+
+    def age_notes(self) -> None:
+        """As if an hour had passed since a recovery found that their runs have left nothing."""
+        for path in (self._state / "runs").glob("*"):
+            note = json.loads(path.read_text())
+            if "cleared" in note:
+                note["cleared"] = str(datetime.fromisoformat(note["cleared"]) - timedelta(hours=1))
+                path.write_text(json.dumps(note))
+
+    def new_volumes(self) -> list[Volume]:
+        return [volume for volume in self.cloud.volumes() if volume.id != self.volumes.used]
+
+    def left(self, desk: Desk) -> Left:
+        """What there is too much of now."""
+        volumes = self.new_volumes()
+        attachments = [one.id for volume in self.cloud.volumes() for one in self.cloud.attachments(volume.id)]
+        leaks = self.devcloud.leaks(self._footprint)
+        return Left(
+            volumes=len(volumes),
+            snapshots=len(self.cloud.snapshots()),
+            attachments=len(set(attachments) - set(self._attachments)),
+            loops=len(leaks.loops),
+            mounts=len(leaks.mounts),
+            files=len(leaks.files) + len(_unfinished_files(desk.repository)),
+            locks=len(list((desk.repository / "locks").iterdir())),
+            notes=len(set(self.notes()) - desk.notes),
+        )
+
+    def problems_of_the_volume_in_use(self) -> Iterator[str]:
+        now = self.cloud.get_volume(self.volumes.used)
+        if _without_times(now.record) != _without_times(self._used.record):
+            yield f"the record of volume {now.id} has changed"
+        if [one.id for one in self.cloud.attachments(now.id)] != self._attachments:
+            yield f"the attachments of volume {now.id} have changed"
+        if digest_of(self.file_of(now.id)) != self.used_now:
+            yield f"the content of volume {now.id} has changed"
+        for device in (loop.device for loop in self._footprint.loops if loop.file.endswith(now.id)):
+            with open(device, "rb") as guest:
+                if guest.read(_MIB) == bytes(_MIB):
+                    yield f"the guest of volume {now.id} no longer reads its data"
+
+    def take_finished(self) -> list[str]:
+        """Remove new volumes that nothing marks as a run's and nobody uses; the digests of what they held."""
+        digests = []
+        for volume in self.new_volumes():
+            if not {RUN_KEY, HOST_KEY} & set(volume.metadata) and volume.status == "available":
+                digests.append(digest_of(self.file_of(volume.id)))
+                self.cloud.delete_volume(volume.id)
+        return digests
+
+    def sweep(self) -> None:
+        """Remove whatever is left, so that the next cell does not find it."""
+        self.devcloud.set_faults()
+        for volume in self.new_volumes():
+            for attachment in self.cloud.attachments(volume.id):
+                self.cloud.delete_attachment(attachment.id)
+            self.cloud.delete_volume(volume.id)
+        for snapshot in self.cloud.snapshots():
+            self.cloud.delete_snapshot(snapshot.id)
+
+    def close(self) -> None:
+        for attachment_id in self._attachments:
+            self.cloud.delete_attachment(attachment_id)
+        self.cloud.delete_volume(self.volumes.used)
+
+    def _prepare(self) -> Volumes:
+        self._template.repository.mkdir(parents=True)
+        with closing(LocalBackend(self._template.repository)) as backend:
+            backend.create()
+            small_repository(backend)
+        used = self.cloud.create_volume(VolumeSpec("used", 1, metadata={"purpose": "payroll"})).id
+        gone = self.cloud.create_volume(VolumeSpec("gone", 1, description="old", metadata={"tier": "2"})).id
+        device = self._attach(used)
+        _write(device, _SPOTS)
+        with self._attached(gone) as gone_device:
+            _write(gone_device, _SPOTS[1:])
+        digests = [digest_of(self.file_of(volume_id)) for volume_id in (used, gone)]
+        run(self.command(self._template, "backup", "--single-volume-id", used, "--single-volume-id", gone))
+        self.cloud.delete_volume(gone)
+        _write(device, _SPOTS[1:3])
+        return Volumes(used, gone, *digests)
+
+    def _attach(self, volume_id: str) -> Path:
+        attachment = self.cloud.create_attachment(volume_id, Mode.WRITE)
+        connected = self.cloud.connect_attachment(attachment.id, _GUEST, Mode.WRITE)
+        self.cloud.complete_attachment(attachment.id)
+        assert connected.connection is not None
+        return Path(str(connected.connection.data["device_path"]))
+
+    @contextmanager
+    def _attached(self, volume_id: str) -> Iterator[Path]:
+        yield self._attach(volume_id)
+        for attachment in self.cloud.attachments(volume_id):
+            self.cloud.delete_attachment(attachment.id)
+
+
+@contextmanager
+def open_scene(devcloud: Devcloud, folder: Path) -> Iterator[Scene]:
+    """At the end the devcloud is as it was."""
+    with _logged_in(devcloud) as cloud:
+        scene = Scene(devcloud, folder, cloud)
+        try:
+            yield scene
+        finally:
+            scene.sweep()
+            scene.close()
+
+
+@contextmanager
+def _logged_in(devcloud: Devcloud) -> Iterator[Cloud]:
+    name = "OS_CLIENT_CONFIG_FILE"
+    before = os.environ.get(name)
+    os.environ[name] = str(devcloud.clouds_yaml)
+    try:
+        cloud = connect(USER)
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+    with closing(cloud):
+        yield cloud
+
+
+def _write(device: Path, spots: tuple[int, ...]) -> None:
+    with device.open("r+b", buffering=0) as disk:
+        for spot in spots:
+            disk.seek(spot)
+            disk.write(os.urandom(_MIB))
+        os.fsync(disk.fileno())
+
+
+def _unfinished_files(repository: Path) -> list[Path]:
+    return [path for path in repository.rglob("*") if is_temporary(path.name)]
+
+
+def _without_times(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "updated_at"}
