@@ -65,7 +65,7 @@ def test_another_password_is_wrong() -> None:
     add(backend)
     with pytest.raises(WrongPasswordError, match="no key of mem: opens with this password") as caught:
         open_key(backend, OTHER)
-    assert caught.value.hint is None
+    assert "damaged" not in (caught.value.hint or "")
 
 
 def test_a_damaged_key_file_does_not_hide_a_good_one(caplog: pytest.LogCaptureFixture) -> None:
