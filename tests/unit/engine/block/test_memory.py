@@ -10,8 +10,10 @@ import pytest
 from icebrick.engine.block.blocks import BLOCK_SIZE
 
 GIB = 1 << 30
-BYTES_PER_BLOCK = 320
-"""Ids (32 bytes) and fingerprints (16) of the image and its parent, the tree's text (67), and copies under way."""
+BYTES_PER_BLOCK = 160
+"""Of a nearly empty volume: ids (32 bytes) and fingerprints (16) of image and parent, and copies under way.
+
+A full one needs 240: what is empty takes an eighth of the room in the tree."""
 
 PROGRAM = """
 import resource, sys
