@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tests.faults.judging import problems_of_repository
-from tests.faults.kills import Flow, Kill, flows_of, survey
+from tests.faults.kills import Flow, Kill, flows_of, survey, wreck
 from tests.faults.scene import Desk, Left, Scene, open_scene
 from tests.faults.victim import run
 
@@ -53,6 +53,7 @@ def run_cell(scene: Scene, flow: Flow, kill: Kill) -> Cell:
     complete: list[str] = []
     problems: list[str] = []
     try:
+        wreck(scene, desk, flow)
         kill.strike(scene, desk, flow)
         left = scene.left(desk)
         kill.recover(scene, desk)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tests.faults.scene import Desk, Scene
-from tests.faults.victim import Victim
+from tests.faults.stepping import Command
+from tests.faults.victim import Victim, run
 
 from icebrick.devcloud.faults import Fault
 
@@ -22,12 +23,15 @@ class Flow:
     name: str
     arguments: tuple[str, ...]
     result: str | None = None
+    wreck: str | None = None
+    """The step at which a backup was killed before, for a command that clears up after it."""
 
 
 def flows_of(scene: Scene) -> tuple[Flow, ...]:
     used, gone = scene.volumes.used, scene.volumes.gone
     return (
         Flow("backup", ("backup", "--single-volume-id", used)),
+        Flow("cleanup", ("cleanup",), wreck="before the end of connector.open_source"),
         Flow("restore to a copy", ("restore", "--single-volume-id", used), scene.volumes.used_backup),
         Flow("restore anew", ("restore", "--verify", "--single-volume-id", gone), scene.volumes.gone_backup),
     )
@@ -53,12 +57,7 @@ class AtStep(Kill):
         return self.step
 
     def strike(self, scene: Scene, desk: Desk, flow: Flow) -> None:
-        with Victim(scene.command(desk, *flow.arguments), stepped=True) as victim:
-            for step in victim.steps():
-                if step == self.step:
-                    victim.kill()
-                    return
-            raise AssertionError(f"{victim} ended without reaching step {self.step}")
+        _kill_at(self.step, scene.command(desk, *flow.arguments))
 
     def recover(self, scene: Scene, desk: Desk) -> None:
         back_up(scene, desk)
@@ -106,19 +105,39 @@ class Inside(Kill):
 
 
 def back_up(scene: Scene, desk: Desk) -> None:
-    with Victim(scene.command(desk, "backup", "--single-volume-id", scene.volumes.used)) as rescuer:
-        rescuer.end()
+    """To its end; AssertionError when that is no success."""
+    run(_backup(scene, desk))
+
+
+def wreck(scene: Scene, desk: Desk, flow: Flow) -> None:
+    """Leave behind what the flow's command is to find."""
+    if flow.wreck is not None:
+        _kill_at(flow.wreck, _backup(scene, desk))
+
+
+def _backup(scene: Scene, desk: Desk) -> Command:
+    return scene.command(desk, "backup", "--single-volume-id", scene.volumes.used)
+
+
+def _kill_at(wanted: str, command: Command) -> None:
+    with Victim(command, stepped=True) as victim:
+        for step in victim.steps():
+            if step == wanted:
+                victim.kill()
+                return
+        raise AssertionError(f"{victim} ended without reaching step {wanted}")
 
 
 def survey(scene: Scene, flow: Flow) -> list[Kill]:
     """Let the command live once; where it can be killed."""
     desk = scene.desk(f"{flow.name} alive")
+    wreck(scene, desk, flow)
     before = len(scene.devcloud.ops())
     with Victim(scene.command(desk, *flow.arguments), stepped=True) as living:
         steps = list(living.steps())
         living.end()
-    scene.take_finished()
     made = [one.operation for one in scene.devcloud.ops()[before:] if one.phase == "start"]
+    scene.take_finished()
     return [*map(AtStep, boundaries(steps)), *_inside(made)]
 
 
