@@ -32,7 +32,7 @@ _SALT_SIZE = 64
 class ScryptParameters:
     """The cost of trying one password: 128 * n * r bytes of memory, p times over.
 
-    The defaults are those that restic's calibration arrives at: 32 MiB, a tenth of a second. A weak password stays weak.
+    The defaults are what restic itself arrives at: 32 MiB, a tenth of a second. A weak password stays weak.
     """
 
     n: int = 32768
