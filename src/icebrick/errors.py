@@ -128,9 +128,15 @@ class CloudError(IcebrickError):
 class ResourceMissingError(CloudError):
     """The volume, snapshot or attachment does not exist, or is not visible to this user."""
 
+    hint = "Check the id, and the project that the user is logged in to."
+
 
 class AccessForbiddenError(CloudError):
     """This user may not do that, or could not log in."""
+
+    hint = (
+        "The user needs a role in the project that may do this; that of a member is enough for all but other projects."
+    )
 
 
 class QuotaError(CloudError):

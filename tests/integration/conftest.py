@@ -64,6 +64,9 @@ class CinderApi:
         path = f"/{kind}s/{resource_id}"
         status, body = self.request("DELETE", path)
         assert status in (200, 202, 204), body
+        self.wait_gone(path)
+
+    def wait_gone(self, path: str) -> None:
         _poll(lambda: self.request("GET", path)[0] == 404, f"{path} to be gone")
 
     def attach(self, volume_id: str, mode: str = "rw") -> tuple[str, str]:

@@ -142,6 +142,7 @@ def test_a_volume_that_does_not_exist_is_named(agent: Agent, tenant: Tenant) -> 
     assert refused.code == 1
     assert NO_VOLUME in refused.error
     assert "404" in refused.error
+    assert "project" in refused.hint
 
 
 def test_a_volume_of_another_project_does_not_exist_for_this_user(
@@ -202,6 +203,7 @@ def test_a_reader_who_may_not_snapshot_is_told_so(agent: Agent, volume: str, mon
     refused = agent("backup", "--single-volume-id", volume)
     assert refused.code == 1
     assert f"cannot create a volume snapshot of volume {volume}" in refused.error
+    assert "role" in refused.hint
 
 
 # Where a restore goes

@@ -121,8 +121,7 @@ def _tell(output: Output, report: BackupReport) -> None:
     text = "\n".join(_line(backup) for backup in report.backups)
     if report.backups or output.as_json:
         output.result(text, {"message_type": "summary", **to_json(report)})
-    for leftover in report.leftovers:
-        output.warn(f"left behind in the cloud: {leftover}")
+    output.warn_of_leftovers(report.leftovers)
     _fail(output, report)
 
 

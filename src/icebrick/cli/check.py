@@ -6,7 +6,7 @@ import click
 
 from icebrick.cli.command import command
 from icebrick.cli.invocation import this_invocation
-from icebrick.cli.output import size_text
+from icebrick.cli.output import counted, size_text
 from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.errors import CorruptDataError
 from icebrick.repository.check import CheckReport, check_repository
@@ -34,7 +34,7 @@ def check(*, read_data: bool) -> None:
         invocation.output.result(_text(report), {"message_type": "summary", **to_json(report)})
         if report.problems:
             raise CorruptDataError(
-                f"the repository at {repository.backend.location} is damaged: {len(report.problems)} problems",
+                f"{repository.backend.location} is damaged: {counted(len(report.problems), 'problem')}",
                 hint="Snapshots that need nothing of what is damaged can still be restored.",
             )
 

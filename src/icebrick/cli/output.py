@@ -44,6 +44,12 @@ class Output:
         else:
             click.echo(f"icebrick: warning: {printable(text)}", err=True)
 
+    def warn_of_leftovers(self, leftovers: Sequence[str]) -> None:
+        """Which they are, the log has told when it happened."""
+        if leftovers:
+            left = counted(len(leftovers), "resource")
+            self.warn(f"{left} left behind in the cloud; 'icebrick cleanup' removes that")
+
 
 def write_stdout(data: Data) -> None:
     """Data, not text; IcebrickError when nobody reads it any more, for then it is not complete."""
@@ -69,6 +75,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same, newlines escaped too: nothing in it can look like a line of ours."""
     return printable(text).replace("\n", "\\n")
+
+
+def counted(count: int, what: str) -> str:
+    """As `1 problem` or `2 problems`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def size_text(count: int) -> str:

@@ -177,5 +177,4 @@ def _tell(output: Output, report: RestoreReport) -> None:
             f"digest {receipt.digest}"
         )
     output.result("\n".join(lines), {"message_type": "summary", **to_json(report)})
-    for leftover in report.leftovers:
-        output.warn(f"left behind in the cloud: {leftover}")
+    output.warn_of_leftovers(report.leftovers)

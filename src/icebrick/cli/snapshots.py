@@ -8,7 +8,7 @@ import click
 
 from icebrick.cli.command import command
 from icebrick.cli.invocation import this_invocation
-from icebrick.cli.output import size_text, table
+from icebrick.cli.output import counted, size_text, table
 from icebrick.cli.repository import opened_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.naming import image_path, volume_path
@@ -51,7 +51,7 @@ def _text(snapshots: list[Snapshot]) -> str:
         )
         for snapshot in snapshots
     ]
-    count = "1 snapshot" if len(rows) == 1 else f"{len(rows)} snapshots"
+    count = "1 snapshot" if len(rows) == 1 else f"{counted(len(rows), 'snapshot')}"
     return f"{table(('id', 'time', 'host', 'path', 'size'), rows)}\n{count}"
 
 

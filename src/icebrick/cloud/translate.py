@@ -85,6 +85,9 @@ def _text(error: Exception) -> str:
 
 def _shortened(text: str) -> str:
     """The address and the last cause of a failed connection, without the library objects in between."""
+    address, aborted, _ = text.partition(": ('Connection aborted.'")
+    if aborted:
+        return f"{address}: the connection broke off"
     address, _, causes = text.partition(": HTTP")
     cause = causes.rpartition("): ")[2].strip("()\"'")
     return f"{address}: {cause}" if cause else text

@@ -55,9 +55,10 @@ class BlobStore:
     def load(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """The plaintext, proven to have this id; CorruptDataError when it is damaged or missing."""
         pack, blob = self._get(blob_type, blob_id)
-        sealed = self._read(_pack_handle(pack), blob.offset, blob.end)
+        handle = _pack_handle(pack)
+        sealed = self._read(handle, blob.offset, blob.end)
         with self._decoders.borrow() as decoder:
-            return bytes(decoder.decode(blob, memoryview(sealed)))
+            return bytes(_proven(decoder, blob, memoryview(sealed), handle))
 
     def places(self, ids: bytes) -> Places:
         """Of many data blobs at once; see `Index.places`."""
@@ -78,7 +79,7 @@ class BlobStore:
                 sealed = memoryview(self._read(handle, start, end))
                 for number in range(first, last):
                     blob = blobs[number]
-                    use(number, decoder.decode(blob, sealed[blob.offset - start : blob.end - start]))
+                    use(number, _proven(decoder, blob, sealed[blob.offset - start : blob.end - start], handle))
 
     def _read(self, handle: Handle, start: int, end: int) -> bytes:
         try:
@@ -106,6 +107,13 @@ class BlobStore:
         if found is None:
             raise CorruptDataError(f"{blob_type.value} blob {blob_id.hex()} is in no index")
         return found
+
+
+def _proven(decoder: BlobDecoder, blob: PackedBlob, sealed: memoryview, handle: Handle) -> Data:
+    try:
+        return decoder.decode(blob, sealed)
+    except CorruptDataError as error:
+        raise CorruptDataError(f"{handle} is damaged: {error}") from error
 
 
 def _coalesce(blobs: list[PackedBlob]) -> Iterator[tuple[int, int]]:
