@@ -57,6 +57,8 @@ def run_cell(scene: Scene, flow: Flow, kill: Kill) -> Cell:
         kill.strike(scene, desk, flow)
         left = scene.left(desk)
         kill.recover(scene, desk)
+        if scene.age_unfinished_files(desk):
+            run(scene.command(desk, "cleanup"))
         complete = scene.take_finished()
         after = scene.left(desk)
         problems += _problems(scene, desk, flow, complete, after)

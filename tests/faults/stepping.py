@@ -23,6 +23,7 @@ from typing import Any
 
 from icebrick import app
 from icebrick.attach import blockio
+from icebrick.backend import durable
 from icebrick.backend.base import Backend, BackendWrapper, Handle
 from icebrick.blockdev import Data, Extent
 from icebrick.cli import main
@@ -122,14 +123,27 @@ def run_command(command: Command, line: Connection | None) -> None:
 
 
 def _step_all(steps: Steps) -> None:
-    connect, make_connector, open_backend = app.connect, app.BrickConnector, app.open_backend
-    replaced: dict[str, Any] = {
-        "connect": lambda *args: SteppedCalls(connect(*args), "cloud", steps),
-        "BrickConnector": lambda *args: SteppedCalls(make_connector(*args), "connector", steps),
-        "open_backend": lambda *args: SteppedBackend(open_backend(*args), steps),
-    }
-    for name, replacement in replaced.items():
-        setattr(app, name, replacement)
+    _wrap_made_by("connect", lambda cloud: SteppedCalls(cloud, "cloud", steps))
+    _wrap_made_by("BrickConnector", lambda connector: SteppedCalls(connector, "connector", steps))
+    _wrap_made_by("open_backend", lambda backend: SteppedBackend(backend, steps))
+    _step_inside_saves(steps)
+
+
+def _wrap_made_by(name: str, wrap: Callable[[Any], Any]) -> None:
+    """What `icebrick.app` makes by calling `name` is wrapped from now on. AttributeError when it has no such name."""
+    make = getattr(app, name)
+    setattr(app, name, lambda *args, **kwargs: wrap(make(*args, **kwargs)))
+
+
+def _step_inside_saves(steps: Steps) -> None:
+    """Where all is written and nothing has its name yet."""
+    write_synced = durable._write_synced
+
+    def step_after_writing(path: Path, data: Data, *, mode: int) -> None:
+        write_synced(path, data, mode=mode)
+        steps.reach("inside backend.save")
+
+    durable._write_synced = step_after_writing
 
 
 def _skip_holes_of_loop_devices() -> None:

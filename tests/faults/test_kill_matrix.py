@@ -1,67 +1,37 @@
 """kill -9 at every step and inside every driver operation, on a real Cinder: the next command leaves nothing of it.
 
+Here a backup and a cleanup are killed, restores in `test_kill_matrix_restore.py`.
 The table of the same cells: python -m tests.faults.kill_matrix
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pytest
-from tests.faults.kill_matrix import Cell, forget_notes, row, run_cell
-from tests.faults.kills import AtStep, Flow, Inside, boundaries, flows_of, survey
+from tests.faults.kill_matrix import run_cell
+from tests.faults.kills import AtStep, boundaries
 from tests.faults.scene import Desk, Left, Scene
+from tests.faults.verdict import Expected, assert_recovered_from_everywhere, flow_of
 
 pytestmark = pytest.mark.slow
 
-
-def flow_of(scene: Scene, name: str) -> Flow:
-    return next(flow for flow in flows_of(scene) if flow.name == name)
-
-
-def left_somewhere(cells: list[Cell]) -> set[str]:
-    """The kinds of things that kills left before recovery."""
-    return {kind for cell in cells for kind, count in asdict(cell.left).items() if count}
-
-
-@pytest.mark.parametrize(
-    ("name", "operations", "kinds"),
-    [
-        (
-            "backup",
-            {"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
-            | {"terminate_connection", "delete_volume", "delete_snapshot"},
-            {"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
-        ),
-        (
-            "cleanup",
-            {"terminate_connection", "delete_volume", "delete_snapshot"},
-            {"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
-        ),
-        (
-            "restore to a copy",
-            {"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
-            | {"terminate_connection", "delete_snapshot"},
-            {"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
-        ),
-        (
-            "restore anew",
-            {"create_volume", "initialize_connection", "terminate_connection"},
-            {"volumes", "attachments", "loops", "files", "locks", "notes"},
-        ),
-    ],
+BACKUP = Expected(
+    "backup",
+    operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
+    | {"terminate_connection", "delete_volume", "delete_snapshot"},
+    left={"volumes", "snapshots", "attachments", "loops", "files", "unfinished", "locks", "notes"},
 )
-def test_after_a_kill_anywhere_the_next_command_leaves_nothing(
-    scene: Scene, name: str, operations: set[str], kinds: set[str]
-) -> None:
-    flow = flow_of(scene, name)
-    kills = survey(scene, flow)
-    assert len([kill for kill in kills if isinstance(kill, AtStep)]) > 9
-    assert {kill.operation for kill in kills if isinstance(kill, Inside)} == operations
-    cells = [run_cell(scene, flow, kill) for kill in kills]
-    assert [row(cell) for cell in cells if cell.problems] == []
-    assert left_somewhere(cells) == kinds
-    assert forget_notes(scene, flow).problems == ()
+CLEANUP = Expected(
+    "cleanup",
+    operations={"terminate_connection", "delete_volume", "delete_snapshot"},
+    left={"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
+)
+
+
+@pytest.mark.parametrize("expected", [BACKUP, CLEANUP], ids=lambda expected: expected.flow)
+def test_after_a_kill_anywhere_the_next_command_leaves_nothing(scene: Scene, expected: Expected) -> None:
+    assert_recovered_from_everywhere(scene, expected)
 
 
 @dataclass(frozen=True, slots=True)

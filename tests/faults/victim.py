@@ -9,23 +9,10 @@ from types import TracebackType
 
 from tests.faults.stepping import Command, run_command
 
-# What every command imports, so that no process has to: it is forked off one that has done it, before any thread.
-_WARM = (
-    "openstack",
-    "keystoneauth1.identity.v3",
-    "os_brick.privileged",
-    "os_brick.initiator.connector",
-    "os_brick.initiator.connectors.local",
-    "oslo_concurrency.processutils",
-    "icebrick.cli.backup",
-    "icebrick.cli.restore",
-    "icebrick.cli.cleanup",
-    "tests.faults.stepping",
-)
 _END_SECONDS = 120.0
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(list(_WARM))
+_context.set_forkserver_preload(["tests.faults.warm"])
 
 
 class Victim:
