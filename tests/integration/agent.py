@@ -146,6 +146,14 @@ class Tenant:
         assert list_all(self.api, "/attachments") == []
 
     def clear(self) -> None:
+        """Remove all there is, attached or not, for the next test to begin with nothing."""
+        for attachment in list_all(self.api, "/attachments"):
+            self.api.detach(attachment["id"])
+        for volume in list_all(self.api, "/volumes"):
+            if volume["id"] not in self.volumes:
+                self.remove(volume["id"])
+        for snapshot in list_all(self.api, "/snapshots"):
+            self.api.remove("snapshot", snapshot["id"])
         for volume_id in list(self.volumes):
             self.remove(volume_id)
 

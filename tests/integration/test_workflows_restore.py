@@ -47,7 +47,8 @@ def test_a_volume_that_exists_is_restored_onto_a_copy_with_only_the_differences_
     assert copy != volume
     assert digest(tenant.file(volume)) == now
     assert digest(tenant.file(copy)) == backed_up
-    assert (report["bytes_written"], report["bytes_discarded"]) == (MIB, 2 * MIB)
+    assert report["bytes_written"] == MIB
+    assert 2 * MIB <= report["bytes_discarded"] <= 16 * MIB  # in whole pieces of the image
     assert report["bytes_matching"] == 15 * MIB  # zeros that were zeros already do not count
 
 
@@ -186,5 +187,7 @@ def test_a_volume_damaged_between_restore_and_verification_is_found_out_and_does
     assert ran.record("receipt")["mismatches"] == 2
     receipt = json.loads((tmp_path / "receipt.json").read_text())
     assert receipt["mismatches"] == 2
-    assert [extent["offset"] for extent in receipt["first_mismatches"]] == [MIB, GIB - MIB]
+    first, last = receipt["first_mismatches"]
+    assert first == {"offset": MIB, "length": MIB}
+    assert last["offset"] + last["length"] == GIB
     tenant.assert_tidy()
