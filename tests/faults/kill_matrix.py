@@ -112,7 +112,7 @@ def summary(cells: Sequence[Cell]) -> str:
     bad = sum(bool(cell.problems) for cell in cells)
     left = sum(not cell.left.is_clear for cell in cells)
     seconds = sum(cell.seconds for cell in cells)
-    return f"{len(cells)} kills in {seconds:.0f} s, {left} of them left something, {bad} with problems"
+    return f"{len(cells)} rows in {seconds:.0f} s, {left} of them left something, {bad} with problems"
 
 
 @contextmanager
