@@ -28,7 +28,7 @@ from icebrick.testing.images import PASSWORD, small_repository
 USER = "alice"
 _MIB = 1 << 20
 _GUEST = ConnectorProperties({"host": "guest", "ip": "127.0.0.1", "initiator": None})
-_SPOTS = (0, 5 * _MIB, 512 * _MIB, 1023 * _MIB)
+_SPOTS = (0, 2 * _MIB, 5 * _MIB, 7 * _MIB)
 """Offsets in the volumes at which there is data, a mebibyte each."""
 
 

@@ -48,7 +48,7 @@ def test_a_volume_that_exists_is_restored_onto_a_copy_with_only_the_differences_
     assert digest(tenant.file(volume)) == now
     assert digest(tenant.file(copy)) == backed_up
     assert report["bytes_written"] == MIB
-    assert 2 * MIB <= report["bytes_discarded"] <= 16 * MIB  # in whole pieces of the image
+    assert report["bytes_discarded"] == 2 * MIB
     assert report["bytes_matching"] == 15 * MIB  # zeros that were zeros already do not count
 
 
@@ -189,5 +189,5 @@ def test_a_volume_damaged_between_restore_and_verification_is_found_out_and_does
     assert receipt["mismatches"] == 2
     first, last = receipt["first_mismatches"]
     assert first == {"offset": MIB, "length": MIB}
-    assert last["offset"] + last["length"] == GIB
+    assert last == {"offset": GIB - MIB, "length": MIB}
     tenant.assert_tidy()

@@ -71,7 +71,7 @@ def verify(restorable: Restorable, source: BlockSource, name: str, progress: Pro
         snapshot_time=restorable.snapshot.time.to_datetime(),
         target=name,
         size=stats.size,
-        blocks=stats.pieces,
+        blocks=stats.blocks,
         zero_blocks=stats.zeros,
         mismatches=stats.mismatches,
         first_mismatches=tuple(stats.first_mismatches),

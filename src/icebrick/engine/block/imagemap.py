@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icebrick.blockdev import Extent
-from icebrick.engine.block.blocks import Mask, Range
+from icebrick.engine.block.blocks import BLOCK_SIZE, Mask, Range
 from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.zerolist import id_lines, lines_with
 from icebrick.engine.block.zeros import SPARSE_ZERO, zero_id
@@ -39,8 +39,26 @@ class ImageMap:
 
     @property
     def longest(self) -> int:
-        """The size of the longest piece, in bytes."""
-        return int(self.sizes.max(initial=1))
+        """The most bytes that are looked at at once: the longest piece of data, or a block."""
+        return int(self.sizes[~self.zeros].max(initial=self.block_size))
+
+    @property
+    def block_size(self) -> int:
+        """In which a device is compared with zeros: one piece of zeros may stand for many blocks."""
+        fingerprints = self.image.fingerprints
+        return BLOCK_SIZE if fingerprints is None else fingerprints.blocks.block_size
+
+    @property
+    def blocks(self) -> npt.NDArray[np.int64]:
+        """Of how many blocks each piece is."""
+        return np.where(self.zeros, -(-self.sizes // self.block_size), 1)
+
+    def extents(self, piece: int) -> Iterator[Extent]:
+        """The piece's blocks: of zeros maybe many, else just one."""
+        whole = self.extent(piece)
+        step = self.block_size if self.zeros[piece] else whole.length
+        for offset in range(whole.offset, whole.end, step):
+            yield Extent(offset, min(step, whole.end - offset))
 
     def id_of(self, piece: int) -> bytes:
         return self.image.content[piece * ID_SIZE : (piece + 1) * ID_SIZE]

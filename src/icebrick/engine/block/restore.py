@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from icebrick.blockdev import BlockTarget, Data, Extent
 from icebrick.engine.block.backup import BlockOptions
-from icebrick.engine.block.blocks import Range, runs, stripes
+from icebrick.engine.block.blocks import Range, stripes
 from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.imagemap import ImageMap, map_image
 from icebrick.engine.block.zeros import ZeroTest
@@ -87,38 +87,40 @@ class _ImageRestore:
                 workers.put(stripe)
 
     def _compare_stripe(self, stripe: Range) -> None:
-        wrong_zeros = np.zeros(stripe[1] - stripe[0], dtype=np.bool_)
-        matching = done = 0
+        wrong_zeros: list[Extent] = []
+        matching = zeros = 0
         with self._buffers.borrow() as buffer, memoryview(buffer) as whole:
             for piece in range(*stripe):
                 extent = self._pieces.extent(piece)
-                data = whole[: extent.length]
-                self._target.read_into(extent.offset, data)
                 if self._pieces.zeros[piece]:
-                    wrong_zeros[piece - stripe[0]] = not self._is_zero(data)
-                    done += extent.length
-                elif self._holds(piece, extent, data):
+                    wrong_zeros += self._not_zero(piece, whole)
+                    zeros += extent.length
+                elif self._holds(piece, extent, whole[: extent.length]):
                     self._right[piece] = True
                     matching += extent.length
-        discarded = sum(self._discard(stripe[0] + first, stripe[0] + behind) for first, behind in runs(wrong_zeros))
+        for extent in _joined(wrong_zeros):
+            self._target.discard(extent)
         with self._lock:
             self.stats.matching += matching
-            self.stats.discarded += discarded
-        self._task.advance(done + matching)
+            self.stats.discarded += sum(extent.length for extent in wrong_zeros)
+        self._task.advance(zeros + matching)
+
+    def _not_zero(self, piece: int, buffer: memoryview) -> Iterator[Extent]:
+        """Where the target holds something else than the piece's zeros, block by block."""
+        for extent in self._pieces.extents(piece):
+            data = buffer[: extent.length]
+            self._target.read_into(extent.offset, data)
+            if not self._is_zero(data):
+                yield extent
 
     def _holds(self, piece: int, extent: Extent, data: memoryview) -> bool:
         """Whether the piece's data is there; told by its fingerprint where there is one, else by its id."""
+        self._target.read_into(extent.offset, data)
         if self._fingerprints is not None and self._fingerprint is not None:
             number, rest = divmod(extent.offset, self._fingerprints.blocks.block_size)
             if not rest and extent.length == self._fingerprints.blocks.length(number):
                 return self._fingerprint(data) == self._fingerprints.of(number)
         return digest(data) == self._pieces.id_of(piece)
-
-    def _discard(self, first: int, behind: int) -> int:
-        start, last = self._pieces.extent(first), self._pieces.extent(behind - 1)
-        extent = Extent(start.offset, last.end - start.offset)
-        self._target.discard(extent)
-        return extent.length
 
     def write(self, threads: int) -> None:
         """Load and write everything that is not right yet, in order of packs."""
@@ -137,6 +139,17 @@ def _within(extents: Iterator[Extent], size: int) -> Iterator[Extent]:
     for extent in extents:
         if extent.offset < size:
             yield Extent(extent.offset, min(extent.end, size) - extent.offset)
+
+
+def _joined(extents: list[Extent]) -> list[Extent]:
+    """The same bytes, neighbours as one."""
+    joined: list[Extent] = []
+    for extent in extents:
+        if joined and joined[-1].end == extent.offset:
+            joined[-1] = Extent(joined[-1].offset, joined[-1].length + extent.length)
+        else:
+            joined.append(extent)
+    return joined
 
 
 def _by_pack(pieces: ImageMap, wanted: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

@@ -23,11 +23,12 @@ MAX_REPORTED = 100
 
 @dataclass(slots=True)
 class VerifyStats:
-    """What was compared: bytes, and pieces of the image (blocks, for images of ours)."""
+    """What was compared: bytes, and blocks (of an image of ours; of others, whatever their blobs are)."""
 
     size: int = 0
-    pieces: int = 0
+    blocks: int = 0
     zeros: int = 0
+    """The blocks that must be zeros."""
     mismatches: int = 0
     first_mismatches: list[Extent] = field(default_factory=list)
     """At most 100 of them, ascending."""
@@ -59,18 +60,22 @@ class _Verification:
         self._is_zero = ZeroTest(pieces.longest)
         self._buffers = Pool(lambda: mmap.mmap(-1, pieces.longest))
         self._lock = threading.Lock()  # guards _wrong
-        self._wrong: list[int] = []
+        self._wrong: list[Extent] = []
 
     def check(self, window: Range) -> None:
         with self._buffers.borrow() as buffer, memoryview(buffer) as whole:
-            wrong = [piece for piece in range(*window) if not self._matches(piece, whole)]
+            wrong = [
+                extent
+                for piece in range(*window)
+                for extent in self._pieces.extents(piece)
+                if not self._matches(piece, extent, whole)
+            ]
         with self._lock:
             self._wrong += wrong
         first, last = self._pieces.extent(window[0]), self._pieces.extent(window[1] - 1)
         self._task.advance(last.end - first.offset)
 
-    def _matches(self, piece: int, buffer: memoryview) -> bool:
-        extent = self._pieces.extent(piece)
+    def _matches(self, piece: int, extent: Extent, buffer: memoryview) -> bool:
         if extent.end > self._source.size:
             return False
         data = buffer[: extent.length]
@@ -81,9 +86,9 @@ class _Verification:
         pieces, wrong = self._pieces, sorted(self._wrong)
         return VerifyStats(
             size=pieces.image.size,
-            pieces=pieces.count,
-            zeros=int(pieces.zeros.sum()),
+            blocks=int(pieces.blocks.sum()),
+            zeros=int(pieces.blocks[pieces.zeros].sum()),
             mismatches=len(wrong),
-            first_mismatches=[pieces.extent(piece) for piece in wrong[:MAX_REPORTED]],
+            first_mismatches=wrong[:MAX_REPORTED],
             digest=pieces.image.digest,
         )

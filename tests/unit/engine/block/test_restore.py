@@ -144,7 +144,7 @@ def test_an_image_of_no_bytes_is_restored(store: BlobStore) -> None:
     assert restore_image(image, store, target, options=OPTIONS).size == 0
     assert target.content() == b"unchanged!"
     assert dump(store, image) == b""
-    assert verify_image(image, store, target).pieces == 0
+    assert verify_image(image, store, target).blocks == 0
 
 
 def test_the_target_is_flushed_once_all_is_written(store: BlobStore) -> None:
@@ -318,7 +318,7 @@ def test_a_verification_reports_the_first_hundred_differences(store: BlobStore) 
 def test_a_verification_says_what_it_compared(store: BlobStore) -> None:
     image = save(store, CONTENT)
     stats = verify_image(image, store, BytesSource(CONTENT + b"behind"), options=OPTIONS)
-    assert (stats.size, stats.pieces, stats.zeros, stats.mismatches) == (len(CONTENT), 10, 2, 0)
+    assert (stats.size, stats.blocks, stats.zeros, stats.mismatches) == (len(CONTENT), 10, 2, 0)
     assert stats.digest == image.digest
 
 
