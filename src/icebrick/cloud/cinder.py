@@ -162,7 +162,7 @@ class CinderCloud(Cloud):
     def _create_volume(self, body: Json, doing: str) -> Volume:
         volume_id: str = self._api.post("/volumes", {"volume": body}, doing)["volume"]["id"]
         with self._discarded_on_error(lambda: self.delete_volume(volume_id), f"volume {volume_id}"):
-            return self._until_available(lambda: self.get_volume(volume_id), f"volume {volume_id}")
+            return self._until_available(lambda: self.get_volume(volume_id), f"cannot {doing}: volume {volume_id}")
 
     def _request_snapshot(self, volume_id: str, body: Json) -> str:
         """Ask for it when the volume is at rest; again when it has begun to change in between."""
