@@ -11,12 +11,12 @@ import sys
 
 import zstandard
 
-from icebrick.allocator import keep_freed_memory
 from icebrick.attach.device import open_image
 from icebrick.engine.block.backup import default_threads
 from icebrick.engine.block.blocks import Blocks, Range, stripes
 from icebrick.engine.block.zeros import ZeroTest
 from icebrick.parallel import Pool, Workers
+from icebrick.process import keep_freed_memory
 from icebrick.repository.packer import COMPRESSION
 
 

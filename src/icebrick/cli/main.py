@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from icebrick.allocator import keep_freed_memory
 from icebrick.cli.command import LazyGroup
 from icebrick.cli.output import drop_stdout, printable
 from icebrick.cli.signals import unwind_on_signals
 from icebrick.errors import IcebrickError
+from icebrick.process import keep_freed_memory, start_no_idle_threads
 
 INTERRUPTED = 130
 
@@ -56,6 +56,7 @@ def icebrick() -> None:
 def main() -> None:
     """Entry point; never returns."""
     keep_freed_memory()
+    start_no_idle_threads()
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     sys.excepthook = _bug_hook(as_json=as_json)

@@ -1,8 +1,9 @@
-"""The C library's memory allocator, told to keep what is freed."""
+"""What a process settles once at its start, before it uses much memory: how memory and threads are kept."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -19,3 +20,8 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
         mallopt(_M_TOP_PAD, 4 << 20)
+
+
+def start_no_idle_threads() -> None:
+    """Keep numpy, when it is imported later, from starting threads for matrices, which nobody here multiplies."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
