@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from icebrick import app
-from icebrick.attach import blockio
+from icebrick.attach import blockio, direct
 from icebrick.backend import durable
 from icebrick.backend.base import Backend, BackendWrapper, Handle
 from icebrick.blockdev import Data, Extent
@@ -160,4 +160,4 @@ def _skip_holes_of_loop_devices() -> None:
         with open(behind, "rb") as file:
             yield from data_extents(file.fileno(), behind, size)
 
-    blockio.data_extents = extents_of_file
+    blockio.data_extents = direct.data_extents = extents_of_file

@@ -40,12 +40,12 @@ class DeviceSource(BlockSource):
 
 
 class DeviceTarget(BlockTarget):
-    """Reads and writes through the page cache. `path` is for messages; whoever opened `fd` closes it."""
+    """Writes through the page cache, reads through `reader`. `path` is for messages; whoever opened `fd` closes it."""
 
-    def __init__(self, fd: int, path: str, size: int) -> None:
+    def __init__(self, fd: int, path: str, reader: BlockSource) -> None:
         self._fd = fd
         self._path = path
-        self._source = DeviceSource(fd, path, size)
+        self._source = reader
 
     @property
     def size(self) -> int:

@@ -42,8 +42,12 @@ def open_device_source(path: str, *, size: int, is_file: bool = False, direct: b
 @contextmanager
 def open_device_target(path: str, *, size: int, is_file: bool = False) -> Iterator[BlockTarget]:
     """As `open_device_source`, for reading and writing; refused while anything else, as a mount, uses the device."""
-    with _attached(path, os.O_RDWR | os.O_EXCL, is_file=is_file) as fd:
-        yield DeviceTarget(fd, path, _checked_size(fd, path, size))
+    with (
+        _attached(path, os.O_RDWR | os.O_EXCL, is_file=is_file) as fd,
+        # What is compared before it is written is read once: it has no business in the page cache.
+        _source(fd, path, _checked_size(fd, path, size), direct=True) as reader,
+    ):
+        yield DeviceTarget(fd, path, reader)
 
 
 @contextmanager
@@ -98,7 +102,7 @@ def create_image(path: str | os.PathLike[str], size: int, *, replace: bool = Fal
             actual = _size(fd, name)
             if actual < size:
                 raise UsageError(f"device {name} has {actual} bytes, and the image needs {size}")
-            yield DeviceTarget(fd, name, actual)
+            yield DeviceTarget(fd, name, DeviceSource(fd, name, actual))
     else:
         _check_free(name, replace=replace)
         with _new_file(name, size, replace=replace) as target:
@@ -154,7 +158,7 @@ def _new_file(name: str, size: int, *, replace: bool) -> Iterator[BlockTarget]:
         undo.callback(os.close, fd)
         with device_errors(f"make {name} {size} bytes long"):
             os.ftruncate(fd, size)
-        yield DeviceTarget(fd, name, size)
+        yield DeviceTarget(fd, name, DeviceSource(fd, name, size))
         with device_errors(f"store {name}"):
             os.fsync(fd)
             _publish(unfinished, name, replace=replace)

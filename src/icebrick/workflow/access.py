@@ -33,7 +33,7 @@ class VolumeAccess:
         with (
             temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers) as snapshot,
             temporary_clone(self.cloud, snapshot, self.run, self.leftovers) as clone,
-            self.readable(clone) as source,
+            self.readable(clone, direct=True) as source,  # read once, so it would only push out what others cached
         ):
             yield source
 
