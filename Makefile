@@ -26,7 +26,7 @@ demo: setup ## back up a volume, destroy it, restore it, prove it: on a real Cin
 	@$(AS_ROOT) $(PYTHON) -m demo
 
 test: setup ## run every test (TESTS=path for some, JOBS=n at a time)
-	$(AS_ROOT) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --require=$(REQUIRE) $(TESTS)
+	$(AS_ROOT) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --require=$(REQUIRE) $(TESTS)
 
 check: setup ## formatting, lint, types, layers, sizes
 	.venv/bin/ruff format --check $(PRESENT)
