@@ -21,6 +21,7 @@
     │   ├── UnexpectedStateError
     │   └── CloudUnavailableError              retryable
     ├── AttachError                       1
+    ├── FileSystemError                   1
     ├── DevcloudError                     1    the development cloud could not be started or removed
     └── IncompleteError                   3    some volumes failed, or a verification found differences
 
@@ -155,6 +156,10 @@ class CloudUnavailableError(CloudError):
 
 class AttachError(IcebrickError):
     """A volume could not be made visible on this host, or is not what Cinder promised."""
+
+
+class FileSystemError(IcebrickError):
+    """The file system of a volume, or something in it, could not be read, written or made."""
 
 
 class DevcloudError(IcebrickError):

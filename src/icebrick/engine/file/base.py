@@ -1,0 +1,189 @@
+"""How a file system is seen that may be hostile: listed directory by directory, read file by file.
+
+The reader may be this host's kernel or a program in a virtual machine. Nothing it tells is believed: `screened` goes
+over every listing, and a file's content ends where reading it ends, whatever its size was said to be.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from icebrick.repository.tree import ExtendedAttribute
+
+MAX_NAME = 255
+"""Of a name, in bytes: NAME_MAX of all file systems that are backed up."""
+MAX_SIZE = (1 << 63) - 1
+"""Of a file, in bytes."""
+KINDS = frozenset(
+    {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK},
+)
+"""Of st_mode: all that restic can store."""
+_UNSIGNED_32, _UNSIGNED_64 = 1 << 32, 1 << 64
+_FORBIDDEN = frozenset({"", ".", ".."})
+
+
+class Entry(NamedTuple):
+    """What `lstat` tells of one entry; a tuple because there are millions, made one by one.
+
+    Bytes of the name that are not UTF-8 are held by surrogateescape. `mode` is st_mode: kind and permissions.
+    `device` tells inode numbers apart that mean different files; it is 0 where one file system has but one set of
+    inodes, else it is the same each time the file system is read.
+    """
+
+    name: str
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int = 0
+    links: int = 1
+    size: int = 0
+    rdev: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not in the backup, or not in full: where, from the root of the file system on, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All of one directory: entries in any order, and what could not be told, by name."""
+
+    entries: list[Entry]
+    problems: tuple[Problem, ...] = ()
+
+
+class FileContent(Protocol):
+    """An open regular file, read from its start to its end by one thread."""
+
+    def hole(self) -> int:
+        """How many bytes from here on are known to be zeros without reading them; 0 when that is not known."""
+
+    def skip(self, count: int) -> None:
+        """Go on behind `count` bytes of a hole."""
+
+    def read_into(self, buffer: memoryview) -> int:
+        """The next bytes; fewer than the buffer holds only at the end of the file. FileSystemError."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Directory(Protocol):
+    """An open directory. Names are those its listing told; every method may be called from any thread.
+
+    What cannot be read is a FileSystemError that gives the reason, not the path: the caller knows where it is.
+    Symbolic links are never followed, and no file system is entered that is mounted below.
+    """
+
+    @property
+    def entry(self) -> Entry:
+        """Of the directory itself; the root's name is empty."""
+
+    def list(self) -> Listing:
+        """Without "." and ".."."""
+
+    def attributes(self, name: str = "") -> tuple[ExtendedAttribute, ...]:
+        """All extended attributes, ACLs and capabilities among them, of an entry or of the directory itself."""
+
+    def link_target(self, name: str) -> str:
+        """Where a symbolic link points to."""
+
+    def open_directory(self, name: str) -> Directory:
+        """To be closed by the caller; this one may be closed before."""
+
+    def open_file(self, name: str) -> FileContent:
+        """A regular file; whatever else has taken its place meanwhile is refused."""
+
+    def close(self) -> None: ...
+
+
+class FileTree(Protocol):
+    """The whole of one file system."""
+
+    def open_root(self) -> Directory:
+        """To be closed by the caller."""
+
+
+def screened(listing: Listing) -> Listing:
+    """The listing, sorted by the bytes of the names, with what no honest file system tells turned into problems."""
+    entries = listing.entries
+    if not _suspicious(entries):
+        plain = "".join([entry.name for entry in entries]).isascii()
+        return Listing(sorted(entries, key=None if plain else _name_bytes), listing.problems)
+    kept: dict[str, Entry] = {}
+    problems = list(listing.problems)
+    for entry in entries:
+        reason = "a second entry of this name" if entry.name in kept else _objection(entry)
+        if reason is None:
+            kept[entry.name] = entry
+        else:
+            problems.append(Problem(entry.name[:MAX_NAME].replace("/", "\N{REPLACEMENT CHARACTER}"), reason))
+    return Listing(sorted(kept.values(), key=_name_bytes), tuple(problems))
+
+
+def _name_bytes(entry: Entry) -> bytes:
+    return os.fsencode(entry.name)
+
+
+def _suspicious(entries: Sequence[Entry]) -> bool:
+    """Whether each entry must be looked at; told by all of them together, as this is asked of every directory."""
+    if not entries:
+        return False
+    names, modes, *numbers = zip(*entries, strict=True)
+    uids, gids, _, _, inodes, devices, links, sizes, rdevs = numbers
+    joined = "/".join(names)
+    return (
+        joined.count("/") >= len(names)
+        or "\0" in joined
+        or not _encodable(joined)
+        or not _FORBIDDEN.isdisjoint(names)
+        or len(set(names)) < len(names)
+        or max(map(len, names)) > MAX_NAME // 4
+        or not {stat.S_IFMT(mode) for mode in set(modes)} <= KINDS
+        or min(map(min, (uids, gids, inodes, devices, links, sizes, rdevs))) < 0
+        or max(map(max, (uids, gids))) >= _UNSIGNED_32
+        or max(map(max, (inodes, devices, links, rdevs))) >= _UNSIGNED_64
+        or max(sizes) > MAX_SIZE
+    )
+
+
+def _objection(entry: Entry) -> str | None:
+    name = entry.name
+    if name in _FORBIDDEN or "/" in name or "\0" in name or not _encodable(name):
+        return "no name that a file can have"
+    if len(os.fsencode(name)) > MAX_NAME:
+        return f"a name of more than {MAX_NAME} bytes"
+    if stat.S_IFMT(entry.mode) not in KINDS:
+        return f"an unknown kind of file: mode {entry.mode:#o}"
+    if not 0 <= entry.size <= MAX_SIZE:
+        return f"a size that no file can have: {entry.size}"
+    if not (0 <= entry.uid < _UNSIGNED_32 and 0 <= entry.gid < _UNSIGNED_32):
+        return f"owners that no file can have: {entry.uid}, {entry.gid}"
+    if not all(0 <= number < _UNSIGNED_64 for number in (entry.inode, entry.device, entry.links, entry.rdev)):
+        return "numbers that no file can have"
+    return None
+
+
+def _encodable(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
