@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from icebrick.attach.base import Connector
-from icebrick.attach.brick import BrickConnector, BrickSettings
 from icebrick.backend.base import Backend
 from icebrick.backend.location import open_backend
 from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
 from icebrick.backend.wrap.log import LogBackend
 from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy
-from icebrick.cloud.base import Cloud
-from icebrick.cloud.session import connect
 from icebrick.config.settings import AgentSettings, CloudSettings, RepositorySettings
 from icebrick.errors import UsageError
 from icebrick.progress import Progress
 from icebrick.repository.repository import Repository
 from icebrick.run import Run, new_run
-from icebrick.workflow.access import VolumeAccess
-from icebrick.workflow.cleanup import clean_up_first
 from icebrick.workflow.images import Images, load_images
-from icebrick.workflow.living import RunRegistry
+
+if TYPE_CHECKING:  # what only volumes need is imported where they come in: images are backed up without waiting for it
+    from icebrick.attach.base import Connector
+    from icebrick.cloud.base import Cloud
+    from icebrick.workflow.access import VolumeAccess
+    from icebrick.workflow.living import RunRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,17 @@ def opened_backend(settings: RepositorySettings) -> Iterator[Backend]:
 @contextmanager
 def opened_cloud(settings: CloudSettings) -> Iterator[Cloud]:
     """Logged in, until the block ends."""
+    from icebrick.cloud.session import connect  # noqa: PLC0415
+
     with closing(connect(settings.cloud)) as cloud:
         yield cloud
 
 
 def this_host(settings: AgentSettings) -> Host:
     """Nothing is asked of the host yet."""
+    from icebrick.attach.brick import BrickConnector, BrickSettings  # noqa: PLC0415
+    from icebrick.workflow.living import RunRegistry  # noqa: PLC0415
+
     brick = BrickSettings(
         state_dir=settings.state_dir,
         ip=settings.my_ip,
@@ -81,6 +86,9 @@ def volume_run(
     host: Host, cloud: Cloud, repository: Repository, progress: Progress
 ) -> Iterator[tuple[VolumeAccess, Images]]:
     """A run that works on volumes: alive for others to see, dead runs cleared up, the repository locked and read."""
+    from icebrick.workflow.access import VolumeAccess  # noqa: PLC0415
+    from icebrick.workflow.cleanup import clean_up_first  # noqa: PLC0415
+
     properties = host.connector.properties()  # first: a host that cannot attach must not make anything
     run = new_run(datetime.now(UTC))
     with host.registry.living(run, scope=cloud.project().id) as living:
@@ -92,9 +100,9 @@ def volume_run(
 
 
 @contextmanager
-def image_run(host: Host, repository: Repository, progress: Progress) -> Iterator[tuple[Run, Images]]:
+def image_run(repository: Repository, progress: Progress, *, lock_wait: timedelta) -> Iterator[tuple[Run, Images]]:
     """A run that needs no cloud: only the repository, locked and read."""
-    with repository.lock(wait=host.lock_wait):
+    with repository.lock(wait=lock_wait):
         yield new_run(datetime.now(UTC)), load_images(repository, progress)
 
 

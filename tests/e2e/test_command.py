@@ -34,6 +34,28 @@ def test_help_and_version_wait_for_no_heavy_library(shell: Shell) -> None:
     assert told.stdout.strip() == ""
 
 
+@pytest.mark.parametrize(
+    "command", ["backup --image {disk} --name disk1", "restore --image-name disk1 --target {other}"]
+)
+def test_images_wait_for_no_library_of_clouds_or_terminals(
+    shell: Shell, stored: Path, disk: Path, tmp_path: Path, command: str
+) -> None:
+    heavy = """{
+        'openstack', 'keystoneauth1', 'requests', 'os_brick', 'oslo_config', 'rich', 'asyncio', 'ssl', 'http.client',
+        'email', 'importlib.metadata', 'icebrick.cloud.session', 'icebrick.attach.brick', 'icebrick.workflow.cleanup',
+    }"""
+    arguments = ["--json", *command.format(disk=disk, other=tmp_path / "other").split()]
+    program = f"import sys; from icebrick.cli.main import run; assert run({arguments}, as_json=True) == 0"
+    told = subprocess.run(
+        [COMMAND[0], "-c", f"{program}; print(*({heavy} & set(sys.modules)))"],
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.splitlines()[-1] == ""
+
+
 def test_help_shows_examples(shell: Shell) -> None:
     told = shell.run("--help")
     assert told.returncode == 0

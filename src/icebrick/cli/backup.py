@@ -12,7 +12,7 @@ from icebrick.attach.device import open_image
 from icebrick.cli.command import command, setting
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import Output, size_text
-from icebrick.cli.repository import opened_repository
+from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.config.options import ENGINE_MODE
 from icebrick.errors import IcebrickError, IncompleteError, UsageError
 from icebrick.workflow.backup import BackupPlan, plan_backup, run_backup, run_image_backup
@@ -70,7 +70,7 @@ def _back_up_image(invocation: Invocation, image: Path, name: str, host: str, ta
     with (
         open_image(image) as source,
         opened_repository(invocation) as repository,
-        image_run(this_host(invocation.settings.agent), repository, invocation.progress) as (run, images),
+        image_run(repository, invocation.progress, lock_wait=lock_wait(invocation)) as (run, images),
     ):
         naming = name_image(name, host, run_id=run.id, tags=tags)
         report = run_image_backup(source, naming, run, images)

@@ -14,7 +14,7 @@ from icebrick.attach.device import open_image
 from icebrick.cli.command import command
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import Output, size_text, write_stdout
-from icebrick.cli.repository import opened_repository
+from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.engine.block.restore import dump_image
 from icebrick.errors import UsageError
 from icebrick.repository.snapshot import Snapshot
@@ -121,7 +121,7 @@ def _to_target(invocation: Invocation, request: Request) -> RestoreReport | None
     progress = invocation.progress
     with (
         opened_repository(invocation) as repository,
-        image_run(this_host(invocation.settings.agent), repository, progress) as (run, images),
+        image_run(repository, progress, lock_wait=lock_wait(invocation)) as (run, images),
     ):
         snapshot = _choose(request, images)
         restorable = Restorable(snapshot, images.find(snapshot), images)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-from importlib.metadata import version as installed_version
 
 import click
 
+from icebrick import __version__
 from icebrick.cli.command import Given, command
 
 EXAMPLES = """
@@ -20,8 +20,7 @@ icebrick version --json
 @click.pass_context
 def version(context: click.Context) -> None:
     """Print the version."""
-    number = installed_version("icebrick")
     if Given.of(context).json:
-        click.echo(json.dumps({"message_type": "version", "version": number, "python": platform.python_version()}))
+        click.echo(json.dumps({"message_type": "version", "version": __version__, "python": platform.python_version()}))
     else:
-        click.echo(f"icebrick {number} on Python {platform.python_version()}")
+        click.echo(f"icebrick {__version__} on Python {platform.python_version()}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from importlib.metadata import version
 from typing import Any
 
+from icebrick import __version__
 from icebrick.cloud.api import CinderApi
 from icebrick.cloud.base import Project
 from icebrick.cloud.cinder import CinderCloud
@@ -41,7 +41,7 @@ def _connect(name: str | None, waiter: Waiter) -> CinderCloud:
     with translated(doing), warnings.catch_warnings(action="ignore"):  # the SDK's, about parts of itself we do not use
         import openstack  # noqa: PLC0415 - half a second and 48 MB that only those who talk to a cloud pay
 
-        connection = openstack.connect(cloud=name, app_name="icebrick", app_version=version("icebrick"))
+        connection = openstack.connect(cloud=name, app_name="icebrick", app_version=__version__)
     try:
         with translated(doing):
             if connection.session.timeout is None:

@@ -6,19 +6,22 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from icebrick.blockdev import BlockSource
-from icebrick.cloud.base import Cloud, Volume
 from icebrick.errors import IcebrickError, UsageError
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import from_datetime
 from icebrick.run import Run
-from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.images import PROGRAM_VERSION, Images, ImageSpec
 from icebrick.workflow.naming import SnapshotNaming, name_volume, volume_path
 from icebrick.workflow.record import VolumeRecord, encode_record
 from icebrick.workflow.report import BackupReport, Failure, ImageBackup
 from icebrick.workflow.select import with_path
+
+if TYPE_CHECKING:
+    from icebrick.cloud.base import Cloud, Volume
+    from icebrick.workflow.access import VolumeAccess
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
+from icebrick import __version__
 from icebrick.blockdev import BlockSource
 from icebrick.engine.block.backup import Baseline, ImageResult, backup_image
 from icebrick.engine.block.image import StoredImage, find_image
@@ -25,7 +25,7 @@ from icebrick.workflow.report import ImageBackup
 
 log = logging.getLogger(__name__)
 
-PROGRAM_VERSION = f"icebrick {version('icebrick')}"
+PROGRAM_VERSION = f"icebrick {__version__}"
 
 
 @dataclass(frozen=True, slots=True)
