@@ -8,9 +8,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from icebrick.attach.zeroing import zero_range
 from icebrick.blockdev import BlockSource, BlockTarget, Data, Extent, check_range
 from icebrick.errors import AttachError
+from icebrick.zeroing import zero_range
 
 
 class DeviceSource(BlockSource):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from icebrick import __version__
 from icebrick.blockdev import BlockSource
+from icebrick.document import MAX_BYTES
 from icebrick.engine.block.backup import Baseline, ImageResult, backup_image
 from icebrick.engine.block.image import StoredImage, find_image
 from icebrick.errors import CorruptDataError, FileMissingError, RepositoryError
@@ -20,7 +21,7 @@ from icebrick.repository.snapshot import Snapshot, SnapshotSummary
 from icebrick.repository.timestamp import Timestamp, now
 from icebrick.repository.tree import Node, decode_tree, encode_tree
 from icebrick.workflow.naming import SnapshotNaming
-from icebrick.workflow.record import FILE_NAME, MAX_BYTES, VolumeRecord, decode_record
+from icebrick.workflow.record import FILE_NAME, VolumeRecord, decode_record
 from icebrick.workflow.report import ImageBackup
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icebrick.cloud.base import Volume
+from icebrick.document import MAX_BYTES
 from icebrick.errors import CorruptDataError, IcebrickError, RepositoryError
 from icebrick.run import Run
-from icebrick.workflow.record import MAX_BYTES, VolumeRecord, decode_record, encode_record
+from icebrick.workflow.record import VolumeRecord, decode_record, encode_record
 
 WHERE = "volume.json of snapshot abc"
 TAKEN = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)

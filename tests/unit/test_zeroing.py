@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from icebrick.attach import zeroing
+from icebrick import zeroing
 from icebrick.testing.loopdevice import loop_device
 
 SIZE = 1 << 20
