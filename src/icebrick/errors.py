@@ -23,9 +23,10 @@
     ├── AttachError                       1
     ├── FileSystemError                   1
     ├── DevcloudError                     1    the development cloud could not be started or removed
-    └── IncompleteError                   3    some volumes failed, or a verification found differences
+    ├── IncompleteError                   3    some volumes failed, or a verification found differences
+    └── Interrupted                     130    asked to end, by SIGINT or SIGTERM
 
-The codes of the repository errors are restic's. SIGINT and SIGTERM end with 130.
+The codes of the repository errors are restic's.
 Messages: lower case, no full stop, what failed and on what. Hints are sentences.
 """
 
@@ -170,3 +171,9 @@ class IncompleteError(IcebrickError):
     """The command ended, but not everything it was asked for succeeded."""
 
     exit_code = 3
+
+
+class Interrupted(IcebrickError):
+    """Asked to end, and has ended: what was not finished is undone."""
+
+    exit_code = 130

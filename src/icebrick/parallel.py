@@ -1,7 +1,9 @@
-"""Threads that cannot outlive their block or lose an error."""
+"""Threads that cannot outlive their block or lose an error, and what bounds how many of them work at once."""
 
 from __future__ import annotations
 
+import mmap
+import os
 import queue
 import threading
 from collections import deque
@@ -10,7 +12,88 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from icebrick.errors import Interrupted
+
 T = TypeVar("T")
+
+
+def default_threads() -> int:
+    """One for each processor this process may use, at least two."""
+    return max(2, len(os.sched_getaffinity(0)))
+
+
+class Stop:
+    """The wish that a run ends early. Who is about to begin something checks it; who clears up does not."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        self._asked.set()
+
+    def check(self) -> None:
+        """Interrupted when the run is to end."""
+        if self.asked:
+            raise Interrupted("interrupted")
+
+
+class Slot:
+    """Leave to work, with memory to work in."""
+
+    def __init__(self) -> None:
+        self._memory: mmap.mmap | None = None
+
+    def memory(self, size: int) -> memoryview:
+        """So many bytes, aligned to pages, holding anything; the same ones at each call, valid while it is held."""
+        if self._memory is None or len(self._memory) < size:
+            self._memory = mmap.mmap(-1, size)
+        return memoryview(self._memory)[:size]
+
+
+class Slots:
+    """How many threads of a run work on data at once, whoever started them; first come, first served.
+
+    All work that needs much memory is done in a slot, so this bounds a run's memory too. A thread must not take
+    a slot while it has one.
+    """
+
+    def __init__(self, count: int | None = None, stop: Stop | None = None) -> None:
+        self.count = default_threads() if count is None else count
+        self._stop = stop or Stop()
+        self._idle = [Slot() for _ in range(self.count)]
+        self._waiting: deque[threading.Condition] = deque()
+        self._lock = threading.Lock()  # guards the two above
+
+    @contextmanager
+    def take(self) -> Iterator[Slot]:
+        """One of them, for the block; waits for its turn. Interrupted when the run is to end."""
+        slot = self._wait()
+        try:
+            yield slot
+        finally:
+            with self._lock:
+                self._idle.append(slot)
+                self._wake_next()
+
+    def _wait(self) -> Slot:
+        turn = threading.Condition(self._lock)
+        with self._lock:
+            self._waiting.append(turn)
+            try:
+                turn.wait_for(lambda: self._idle and self._waiting[0] is turn)
+                self._stop.check()
+                return self._idle.pop()
+            finally:
+                self._waiting.remove(turn)
+                self._wake_next()
+
+    def _wake_next(self) -> None:
+        if self._idle and self._waiting:
+            self._waiting[0].notify()
 
 
 class Workers(Generic[T]):

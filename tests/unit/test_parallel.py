@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from icebrick.parallel import Pool, Workers
+from icebrick.errors import Interrupted
+from icebrick.parallel import Pool, Slots, Stop, Workers
 
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
 
@@ -339,3 +340,113 @@ def test_what_is_lent_is_not_drained() -> None:
     with pool.borrow():
         assert list(pool.drain()) == []
     assert len(list(pool.drain())) == 1
+
+
+def test_no_more_threads_hold_a_slot_than_there_are() -> None:
+    slots, working, most = Slots(3), 0, 0
+    lock = threading.Lock()
+
+    def work(_: int) -> None:
+        nonlocal working, most
+        with slots.take():
+            with lock:
+                working += 1
+                most = max(most, working)
+            threading.Event().wait(0.001)
+            with lock:
+                working -= 1
+
+    with Workers(work, threads=12) as workers:
+        for number in range(60):
+            workers.put(number)
+    assert most == 3
+
+
+def queued(slots: Slots, count: int) -> None:
+    """Return when so many threads wait for a slot."""
+    while len(slots._waiting) < count:
+        threading.Event().wait(0.001)
+
+
+def test_slots_are_given_in_the_order_of_asking() -> None:
+    slots, order = Slots(1), list[int]()
+
+    def work(number: int) -> None:
+        with slots.take():
+            order.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+    with slots.take():
+        for number, thread in enumerate(threads):
+            thread.start()
+            queued(slots, number + 1)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert order == list(range(20))
+
+
+def test_who_comes_later_does_not_overtake_who_was_woken() -> None:
+    slots, order = Slots(1), list[str]()
+
+    def work(name: str) -> None:
+        with slots.take():
+            order.append(name)
+
+    first = threading.Thread(target=work, args=("first",))
+    with slots.take():
+        first.start()
+        queued(slots, 1)
+    work("second")
+    first.join(PATIENCE)
+    assert order == ["first", "second"]
+
+
+def test_memory_belongs_to_the_slot_and_grows_when_more_is_needed() -> None:
+    slots = Slots(1)
+    with slots.take() as slot:
+        slot.memory(5000)[:] = b"x" * 5000
+    with slots.take() as slot:
+        assert bytes(slot.memory(4000)) == b"x" * 4000
+        assert len(slot.memory(1 << 20)) == 1 << 20
+
+
+def test_a_slot_is_given_back_when_the_block_fails() -> None:
+    slots = Slots(1)
+    with pytest.raises(PlannedError), slots.take():
+        raise PlannedError
+    with slots.take():
+        pass
+
+
+def test_who_waits_for_a_slot_is_told_that_the_run_ends() -> None:
+    stop = Stop()
+    slots, told = Slots(1, stop), list[int]()
+
+    def work(number: int) -> None:
+        try:
+            with slots.take():
+                pytest.fail("got a slot")
+        except Interrupted:
+            told.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    with slots.take():
+        for thread in threads:
+            thread.start()
+        queued(slots, 5)
+        stop.ask()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(told) == list(range(5))
+    with pytest.raises(Interrupted), slots.take():
+        pytest.fail("got a slot")
+
+
+def test_whoever_checks_is_told_once_a_stop_is_asked_for() -> None:
+    stop = Stop()
+    stop.check()
+    stop.ask()
+    assert stop.asked
+    with pytest.raises(Interrupted) as told:
+        stop.check()
+    assert told.value.exit_code == 130
