@@ -17,8 +17,14 @@ from icebrick.repository.tree import ExtendedAttribute
 
 MAX_NAME = 255
 """Of a name, in bytes: NAME_MAX of all file systems that are backed up."""
-MAX_SIZE = (1 << 63) - 1
-"""Of a file, in bytes."""
+MAX_SIZE = 16 << 40
+"""Of a file, in bytes: ext4's own limit. The list of a sparse file's blobs grows with its size, so it has to be."""
+MAX_ENTRIES = 2 << 20
+"""Of one directory."""
+MAX_DEPTH = 500
+"""Of directories below each other: each one on the way is open."""
+MAX_ATTRIBUTES = 1 << 20
+"""Of an entry's extended attributes together, in bytes: they become part of the directory's tree."""
 KINDS = frozenset(
     {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK},
 )
@@ -173,7 +179,7 @@ def _objection(entry: Entry) -> str | None:
     if stat.S_IFMT(entry.mode) not in KINDS:
         return f"an unknown kind of file: mode {entry.mode:#o}"
     if not 0 <= entry.size <= MAX_SIZE:
-        return f"a size that no file can have: {entry.size}"
+        return f"larger than files may be: {entry.size} bytes"
     if not (0 <= entry.uid < _UNSIGNED_32 and 0 <= entry.gid < _UNSIGNED_32):
         return f"owners that no file can have: {entry.uid}, {entry.gid}"
     if not all(0 <= number < _UNSIGNED_64 for number in (entry.inode, entry.device, entry.links, entry.rdev)):

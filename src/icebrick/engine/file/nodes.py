@@ -1,0 +1,175 @@
+"""Nodes as text, made and compared by the hundred thousand: what `encode_tree` writes, without its objects.
+
+The text of a node is its head, which `lstat` alone tells (name to number of links), and its tail: link target,
+extended attributes, device, content, subtree. ctime is in the head; so where an earlier tree has a node with the same
+head, its tail is right as well, except for a subtree.
+
+Users and groups have no names here: those of the volume are not this host's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+
+from icebrick.engine.file.base import Entry
+from icebrick.repository import gojson
+from icebrick.repository.ids import ID_SIZE
+from icebrick.repository.timestamp import EARLIEST, LATEST, NANOSECONDS, Timestamp
+from icebrick.repository.tree import ExtendedAttribute, go_mode
+
+_TYPES = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFBLK: "dev",
+    stat.S_IFCHR: "chardev",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+}
+_WITH_LINKS = frozenset({stat.S_IFREG, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR})
+_PLAIN = re.compile(r"[ !#-%'-;=?-\[\]-~]*")  # what neither Go's Quote nor its JSON changes
+_OPENING, _CLOSING = '{"nodes":[', "]}\n"
+# no quotation mark inside a string is unescaped, and an extended attribute has no type
+_BOUNDARY = re.compile(r'(?<=\}),(?=\{"name":"(?:[^"\\]|\\.)*","type":")')
+_NAME, _TYPE = '{"name":', ',"type":"'
+_CONTENT, _SUBTREE, _SUBTREE_END = '"content":[', ',"subtree":"', '"}'
+_SECONDS_KEPT = 1 << 16
+
+
+class NodeEncoder:
+    """Makes heads of nodes; remembers what many have in common. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[int, str] = {}
+        self._seconds: dict[int, str] = {}
+
+    def head(self, entry: Entry) -> str:
+        """Up to the comma behind the last field that `lstat` tells."""
+        name, mode, uid, gid, mtime_ns, ctime_ns, inode, device, links, size, _ = entry
+        kind = self._kinds.get(mode) or self._kind(mode)
+        mtime = self._time(mtime_ns)
+        # as restic by default: atime is never right on a copy, and would make every tree a new one
+        head = (
+            f'{_NAME}{encode_name(name)}{kind}"mtime":"{mtime}","atime":"{mtime}","ctime":"{self._time(ctime_ns)}",'
+            f'"uid":{uid},"gid":{gid},'
+        )
+        if inode:
+            head += f'"inode":{inode},'
+        if device:
+            head += f'"device_id":{device},'
+        form = stat.S_IFMT(mode)
+        if size and form == stat.S_IFREG:
+            head += f'"size":{size},'
+        if links and form in _WITH_LINKS:
+            head += f'"links":{links},'
+        return head
+
+    def _kind(self, mode: int) -> str:
+        bits = go_mode(mode)
+        kind = self._kinds[mode] = f'{_TYPE}{_TYPES[stat.S_IFMT(mode)]}",' + (f'"mode":{bits},' if bits else "")
+        return kind
+
+    def _time(self, ns: int) -> str:
+        seconds, fraction = divmod(ns, NANOSECONDS)
+        text = self._seconds.get(seconds) or self._second(seconds)
+        if not fraction or text.endswith("Z"):
+            return text if text.endswith("Z") else text + "Z"
+        return f"{text}.{fraction:09d}".rstrip("0") + "Z"
+
+    def _second(self, seconds: int) -> str:
+        """Without its Z when a fraction can follow."""
+        text = str(Timestamp(seconds * NANOSECONDS))
+        if EARLIEST <= seconds * NANOSECONDS <= LATEST:
+            text = text[:-1]
+        if len(self._seconds) >= _SECONDS_KEPT:
+            self._seconds.clear()
+        self._seconds[seconds] = text
+        return text
+
+
+def encode_name(name: str) -> str:
+    """As a JSON string."""
+    if _PLAIN.fullmatch(name):
+        return f'"{name}"'
+    return gojson.encode(gojson.quote(name)).decode()
+
+
+def tail_of_file(attributes: Sequence[ExtendedAttribute], content: bytes) -> str:
+    """`content` is the ids of its blobs, 32 bytes each."""
+    ids = content.hex(",", ID_SIZE).replace(",", '","')
+    return _attributes(attributes) + _CONTENT + (f'"{ids}"]}}' if content else "]}")
+
+
+def tail_of_directory(attributes: Sequence[ExtendedAttribute], subtree: bytes) -> str:
+    """`subtree` is the id of its tree."""
+    return f'{_attributes(attributes)}"content":null{_SUBTREE}{subtree.hex()}{_SUBTREE_END}'
+
+
+def tail_of_link(attributes: Sequence[ExtendedAttribute], target: str) -> str:
+    """`target` is where the symbolic link points to."""
+    raw = "" if gojson.is_unicode(target) else f'"linktarget_raw":"{gojson.encode_bytes(os.fsencode(target))}",'
+    return f'"linktarget":{gojson.encode(target).decode()},{raw}{_attributes(attributes)}"content":null}}'
+
+
+def tail_of_other(attributes: Sequence[ExtendedAttribute], device: int) -> str:
+    """`device` is the number of a device; 0 for a fifo or a socket."""
+    return _attributes(attributes) + (f'"device":{device},' if device else "") + '"content":null}'
+
+
+def _attributes(attributes: Sequence[ExtendedAttribute]) -> str:
+    if not attributes:
+        return ""
+    values = [{"name": item.name, "value": gojson.encode_bytes(item.value)} for item in attributes]
+    return f'"extended_attributes":{gojson.encode(values).decode()},'
+
+
+def join_tree(nodes: Iterable[str]) -> bytes:
+    """The blob of a tree, from its nodes in order."""
+    return f"{_OPENING}{','.join(nodes)}{_CLOSING}".encode()
+
+
+def split_tree(blob: bytes) -> dict[str, str] | None:
+    """The nodes by their names (as JSON strings), in order; None when the tree was not written as ours are."""
+    try:
+        text = blob.decode()
+    except UnicodeDecodeError:
+        return None
+    if not (text.startswith(_OPENING) and text.endswith(_CLOSING)):
+        return None
+    inner = text[len(_OPENING) : -len(_CLOSING)]
+    nodes: dict[str, str] = {}
+    for node in _BOUNDARY.split(inner) if inner else ():
+        name, found, _ = node.removeprefix(_NAME).partition(_TYPE)
+        if not (found and node.startswith(_NAME)):
+            return None
+        nodes[name] = node
+    return nodes
+
+
+def content_of(node: str) -> bytes | None:
+    """The ids of a file's blobs; None when it has no such list."""
+    before, found, listed = node.rpartition(_CONTENT)
+    if not (found and before and listed.endswith("]}")):
+        return None
+    try:
+        content = bytes.fromhex(listed[1:-3].replace('","', ""))
+    except ValueError:
+        return None
+    return content if len(content) % ID_SIZE == 0 else None
+
+
+def subtree_of(node: str) -> bytes | None:
+    """The id of a directory's tree; None when it has none."""
+    _, found, subtree = node.rpartition(_SUBTREE)
+    try:
+        return bytes.fromhex(subtree.removesuffix(_SUBTREE_END)) if found else None
+    except ValueError:
+        return None
+
+
+def with_subtree(node: str, subtree: bytes) -> str:
+    """A directory's node, having another tree now."""
+    return f"{node.rpartition(_SUBTREE)[0]}{_SUBTREE}{subtree.hex()}{_SUBTREE_END}"
