@@ -5,23 +5,30 @@ from __future__ import annotations
 import pytest
 
 from icebrick.testing.cloud_contract import CloudContract
-from icebrick.testing.fakecloud import BETA, FakeCloud, FakeRecords
+from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
+from icebrick.testing.fakerecords import BETA, FakeRecords
+
+
+@pytest.fixture
+def records() -> FakeRecords:
+    return FakeRecords()
+
+
+@pytest.fixture
+def cloud(records: FakeRecords) -> FakeCloud:
+    return FakeCloud(records)
+
+
+@pytest.fixture
+def stranger(records: FakeRecords) -> FakeCloud:
+    return FakeCloud(records, BETA)
+
+
+@pytest.fixture
+def connector(records: FakeRecords) -> FakeConnector:
+    return FakeConnector(records)
 
 
 class TestFakeCloud(CloudContract):
-    @pytest.fixture
-    def records(self) -> FakeRecords:
-        return FakeRecords()
-
-    @pytest.fixture
-    def cloud(self, records: FakeRecords) -> FakeCloud:
-        return FakeCloud(records)
-
-    @pytest.fixture
-    def stranger(self, records: FakeRecords) -> FakeCloud:
-        return FakeCloud(records, BETA)
-
-    @pytest.fixture
-    def connector(self, records: FakeRecords) -> FakeConnector:
-        return FakeConnector(records)
+    """Volumes, volume snapshots, attachments."""

@@ -14,12 +14,14 @@ from icebrick.backend.local import LocalBackend
 from icebrick.cloud.base import VolumeSettings, VolumeSpec
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.repository import open_repository
-from icebrick.testing.fakecloud import GIB, FakeCloud
+from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
+from icebrick.testing.fakerecords import GIB
 from icebrick.testing.images import PASSWORD, small_repository
 from icebrick.testing.restic import Restic
 from icebrick.workflow.backup import plan_backup, run_backup
 from icebrick.workflow.living import RunRegistry
+from icebrick.workflow.scope import Scope, ScopeKind
 
 SETTINGS = VolumeSettings("web", "of web1 ☂", {"owner": "anna"}, {"os_distro": "debian"}, bootable=True, read_only=True)
 CONTENT = bytes(range(256)) * 20_000
@@ -37,7 +39,8 @@ def stored(restic: str, tmp_path: Path) -> tuple[str, Restic]:
     connector = FakeConnector(cloud.records)
     host = Host(connector, RunRegistry(tmp_path / "state", "fakehost"), lock_wait=timedelta())
     with volume_run(host, cloud, open_repository(backend, PASSWORD), NO_PROGRESS) as (access, images):
-        report = run_backup(plan_backup(cloud, images.snapshots, [volume.id]), access, images)
+        scope = Scope(ScopeKind.VOLUMES, (volume.id,))
+        report = run_backup(plan_backup(cloud, images.snapshots, scope), access, images)
     assert report.failures == ()
     return volume.id, Restic(restic, tmp_path / "repository", PASSWORD.reveal())
 

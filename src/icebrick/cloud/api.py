@@ -53,6 +53,13 @@ class CinderApi:
         """Sent again only when it was turned away: a lost answer may hide a resource that was made."""
         return self._waiter.retry(lambda: self._request("POST", path, doing, body=body), only=RateLimitedError)
 
+    def post_if_there(self, path: str, body: Json, doing: str) -> None:
+        """As `post`, of what to do with something; that it is gone already is no error."""
+        try:
+            self.post(path, body, doing)
+        except ResourceMissingError:
+            _LOG.debug("already gone path=%s", path)
+
     def put(self, path: str, body: Json, doing: str) -> Json:
         """As `post`: connecting an attachment is not idempotent on every back end."""
         return self._waiter.retry(lambda: self._request("PUT", path, doing, body=body), only=RateLimitedError)

@@ -3,121 +3,72 @@
 Methods return when the resource is ready, or raise; callers never poll. A failed create deletes what it made.
 Deleting what is gone is no error. All raise CloudUnavailableError when OpenStack does not answer,
 AccessForbiddenError when this user may not, ResourceMissingError when what they name is not there.
+
+An administrator sees and may change every project's resources by id; what it makes of them is its own project's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import Enum
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from typing import Protocol
 
-from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.cloud.values import (
+    Attachment,
+    Group,
+    GroupSnapshot,
+    GroupSpec,
+    Mode,
+    Project,
+    Transfer,
+    Volume,
+    VolumeSettings,
+    VolumeSnapshot,
+    VolumeSpec,
+)
+from icebrick.connection import ConnectorProperties
 
-
-class Mode(Enum):
-    """How an attachment may be used."""
-
-    READ = "ro"
-    WRITE = "rw"
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A Keystone project."""
-
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A Cinder volume, as of the moment it was asked for."""
-
-    id: str
-    name: str
-    status: str
-    size: int
-    """In GiB."""
-    description: str = ""
-    project_id: str = ""
-    volume_type: str | None = None
-    availability_zone: str | None = None
-    bootable: bool = False
-    read_only: bool = False
-    multiattach: bool = False
-    encrypted: bool = False
-    group_id: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """The user's; Cinder's own admin keys ('readonly', 'attached_mode') are taken out."""
-    image_metadata: Mapping[str, str] = field(default_factory=dict)
-    created_at: datetime | None = None
-    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Everything Cinder told, JSON values only: for `volume.json`, never for decisions."""
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeSpec:
-    """What a new volume shall be."""
-
-    name: str
-    size: int
-    """In GiB."""
-    description: str = ""
-    volume_type: str | None = None
-    availability_zone: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeSettings:
-    """What is put on a volume after it exists."""
-
-    name: str
-    description: str
-    metadata: Mapping[str, str]
-    """Replaces all the user's metadata."""
-    image_metadata: Mapping[str, str]
-    """Replaces all image metadata."""
-    bootable: bool
-    read_only: bool
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeSnapshot:
-    """A Cinder snapshot."""
-
-    id: str
-    name: str
-    status: str
-    volume_id: str
-    size: int
-    """In GiB."""
-    project_id: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """Cinder's attachment record. `connection` is None until a connector was given."""
-
-    id: str
-    volume_id: str
-    status: str
-    connection: ConnectionInfo | None = None
-    server_id: str | None = None
-    """The server it is for, where a compute service made it; never one of ours."""
+__all__ = [
+    "Attachment",
+    "Cloud",
+    "Group",
+    "GroupSnapshot",
+    "GroupSpec",
+    "Mode",
+    "Project",
+    "Transfer",
+    "Volume",
+    "VolumeSettings",
+    "VolumeSnapshot",
+    "VolumeSpec",
+]
 
 
 class Cloud(Protocol):
     """One project of one OpenStack cloud, seen with one user's rights."""
 
+    # Whose
+
     def project(self) -> Project:
         """The project this user is logged in to."""
 
+    def is_admin(self) -> bool:
+        """Whether this login is an administrator's: of all projects, as Cinder sees it."""
+
+    def in_project(self, project_id: str) -> AbstractContextManager[Cloud]:
+        """The same user in another project, until the block ends; with the rights of the user's role there.
+
+        AccessForbiddenError without a role there, or when the login is an application credential: that is bound
+        to its project.
+        """
+
+    # Volumes
+
     def volumes(self) -> Sequence[Volume]:
         """All of the project."""
+
+    def all_volumes(self) -> Sequence[Volume]:
+        """All of all projects. AccessForbiddenError for all but administrators."""
 
     def get_volume(self, volume_id: str) -> Volume:
         """ResourceMissingError when it does not exist or is not visible."""
@@ -129,7 +80,7 @@ class Cloud(Protocol):
         """A new, empty volume, available. QuotaError, UnexpectedStateError."""
 
     def create_clone(self, snapshot: VolumeSnapshot, *, name: str, metadata: Mapping[str, str]) -> Volume:
-        """A new volume with the snapshot's content, type and size, available."""
+        """A new volume with the snapshot's content, type and size, available, in no group."""
 
     def apply_settings(self, volume_id: str, settings: VolumeSettings) -> Volume:
         """Make the volume's own attributes those of `settings`; doing so again changes nothing.
@@ -143,17 +94,33 @@ class Cloud(Protocol):
     def delete_volume(self, volume_id: str) -> None:
         """Gone on return. A request in flight (creating, detaching, ...) is waited out first.
 
-        UnexpectedStateError when it stays: attached, has snapshots, error_deleting.
+        UnexpectedStateError when it stays: attached, has snapshots, in a group, awaiting a transfer, error_deleting.
         """
 
+    def force_delete_volume(self, volume_id: str) -> None:
+        """As `delete_volume`, at once and from whatever state it is stuck in. AccessForbiddenError for members.
+
+        Attachments, snapshots and a group hinder it all the same.
+        """
+
+    # Volume snapshots
+
     def snapshots(self) -> Sequence[VolumeSnapshot]:
-        """All of the project."""
+        """All of the project, those of group snapshots too."""
+
+    def all_snapshots(self) -> Sequence[VolumeSnapshot]:
+        """All of all projects. AccessForbiddenError for all but administrators."""
 
     def create_snapshot(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> VolumeSnapshot:
         """Of an available or in-use volume (forced), available on return."""
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Gone on return; a request in flight is waited out first."""
+        """Gone on return; a request in flight is waited out first. UnexpectedStateError for one of a group snapshot."""
+
+    def force_delete_snapshot(self, snapshot_id: str) -> None:
+        """As `delete_snapshot`, at once and from whatever state it is stuck in. AccessForbiddenError for members."""
+
+    # Attachments
 
     def attachments(self, volume_id: str) -> Sequence[Attachment]:
         """All of the volume, with their connections."""
@@ -169,3 +136,76 @@ class Cloud(Protocol):
 
     def delete_attachment(self, attachment_id: str) -> None:
         """Gone on return."""
+
+    # Groups
+
+    def groups(self) -> Sequence[Group]:
+        """All of the project."""
+
+    def all_groups(self) -> Sequence[Group]:
+        """All of all projects. AccessForbiddenError for all but administrators."""
+
+    def get_group(self, group_id: str) -> Group:
+        """ResourceMissingError when it does not exist or is not visible."""
+
+    def find_group(self, group_id: str) -> Group | None:
+        """None when it does not exist or is not visible."""
+
+    def create_group(self, spec: GroupSpec) -> Group:
+        """A new, empty group, available. ResourceMissingError when a type does not exist, QuotaError."""
+
+    def update_group(self, group_id: str, *, name: str, description: str) -> Group:
+        """Make name and description these; doing so again changes nothing."""
+
+    def add_to_group(self, group_id: str, volume_id: str) -> None:
+        """A member on return; of the group already is no error.
+
+        UnexpectedStateError when it is in another one, of another project, of a type the group has not, or not
+        where the group is. `volume_id` missing is one too.
+        """
+
+    def remove_from_group(self, volume_id: str) -> None:
+        """In no group on return, which is no error before either."""
+
+    def delete_group(self, group_id: str) -> None:
+        """Gone on return. UnexpectedStateError when it has volumes or group snapshots: those stay."""
+
+    def force_delete_group(self, group_id: str) -> None:
+        """As `delete_group`, at once and from whatever state it is stuck in. AccessForbiddenError for members."""
+
+    # Group snapshots
+
+    def group_snapshots(self) -> Sequence[GroupSnapshot]:
+        """All of the project, with their snapshots."""
+
+    def all_group_snapshots(self) -> Sequence[GroupSnapshot]:
+        """All of all projects. AccessForbiddenError for all but administrators."""
+
+    def create_group_snapshot(self, group_id: str, *, name: str, description: str) -> GroupSnapshot:
+        """All members, attached or not, as of now; available on return. UnexpectedStateError for an empty group."""
+
+    def delete_group_snapshot(self, group_snapshot_id: str) -> None:
+        """It and its snapshots are gone on return; a request in flight is waited out first."""
+
+    def force_delete_group_snapshot(self, group_snapshot_id: str) -> None:
+        """As `delete_group_snapshot`, at once and from whatever state. AccessForbiddenError for members."""
+
+    # Transfers
+
+    def transfers(self) -> Sequence[Transfer]:
+        """All offers of the project's volumes, without their keys."""
+
+    def all_transfers(self) -> Sequence[Transfer]:
+        """All of all projects. AccessForbiddenError for all but administrators."""
+
+    def create_transfer(self, volume_id: str, *, name: str) -> Transfer:
+        """Offer an available volume; it awaits the transfer then and can be used for nothing else."""
+
+    def accept_transfer(self, transfer: Transfer) -> Volume:
+        """Take the volume into this project, snapshots and all; available on return.
+
+        QuotaError of this project; CloudError when the key is wrong.
+        """
+
+    def delete_transfer(self, transfer_id: str) -> None:
+        """Take an offer back: the volume is available again."""

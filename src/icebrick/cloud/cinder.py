@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from icebrick.cloud.api import CinderApi, Json
 from icebrick.cloud.base import (
     Attachment,
     Cloud,
+    Group,
+    GroupSnapshot,
+    GroupSpec,
     Mode,
     Project,
+    Transfer,
     Volume,
     VolumeSettings,
     VolumeSnapshot,
     VolumeSpec,
 )
+from icebrick.cloud.groups import CinderGroups
+from icebrick.cloud.lifecycle import Lifecycle, found_by
 from icebrick.cloud.records import attachment_from, snapshot_from, volume_from
 from icebrick.cloud.settings import changes_to
-from icebrick.cloud.wait import ADMIN_HINT, S, Waiter
+from icebrick.cloud.transfers import CinderTransfers
+from icebrick.cloud.wait import Resource, Waiter
 from icebrick.connection import ConnectorProperties
-from icebrick.errors import CloudError, ResourceMissingError, UnexpectedStateError
+from icebrick.errors import AccessForbiddenError, UnexpectedStateError
 from icebrick.run import HOST_KEY, RUN_KEY
 
-_LOG = logging.getLogger(__name__)
-
-_AVAILABLE = frozenset({"available"})
 _CHANGING = frozenset(
     {"creating", "downloading", "attaching", "detaching", "extending", "retyping", "uploading", "backing-up"}
     | {"restoring-backup"}
@@ -36,30 +39,54 @@ _NOT_DELETABLE_YET = _CHANGING | {"deleting"}
 _NO_SNAPSHOT_YET = _CHANGING | {"reserved"}
 _SNAPSHOT_CHANGING = frozenset({"creating", "deleting", "backing-up", "restoring"})
 _SNAPSHOT_ATTEMPTS = 5
+_ALL = {"all_tenants": "1"}
+_ADMIN_HINT = "The user needs the role 'admin' in the project that it logs in to."
 
 
 class CinderCloud(Cloud):
-    """Built by `session.connect`; `close` when done."""
+    """Built by `session.connect`; `close` when done. `in_project` logs the same user in to another project."""
 
-    def __init__(self, api: CinderApi, project: Project, waiter: Waiter, *, close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        api: CinderApi,
+        project: Project,
+        waiter: Waiter,
+        *,
+        admin: bool,
+        in_project: Callable[[str], AbstractContextManager[Cloud]],
+        close: Callable[[], None],
+    ) -> None:
         self._api = api
         self._project = project
-        self._waiter = waiter
+        self._admin = admin
+        self._lifecycle = Lifecycle(api, waiter)
+        self._groups = CinderGroups(api, project, self._lifecycle)
+        self._transfers = CinderTransfers(api)
+        self._in_project = in_project
         self.close = close
 
     def project(self) -> Project:
         return self._project
 
+    def is_admin(self) -> bool:
+        return self._admin
+
+    def in_project(self, project_id: str) -> AbstractContextManager[Cloud]:
+        return self._in_project(project_id)
+
     # Volumes
 
     def volumes(self) -> Sequence[Volume]:
-        return [volume_from(record) for record in self._api.list_all("/volumes/detail", "volumes", "list volumes")]
+        return self._volumes()
+
+    def all_volumes(self) -> Sequence[Volume]:
+        return self._volumes(**self._of_all("list the volumes of all projects"))
 
     def get_volume(self, volume_id: str) -> Volume:
         return volume_from(self._api.get(f"/volumes/{volume_id}", f"read volume {volume_id}")["volume"])
 
     def find_volume(self, volume_id: str) -> Volume | None:
-        return _found(lambda: self.get_volume(volume_id))
+        return found_by(lambda: self.get_volume(volume_id))
 
     def create_volume(self, spec: VolumeSpec) -> Volume:
         body: Json = {
@@ -68,6 +95,7 @@ class CinderCloud(Cloud):
             "description": spec.description,
             "volume_type": spec.volume_type,
             "availability_zone": spec.availability_zone,
+            "group_id": spec.group_id,
             "metadata": dict(spec.metadata),
         }
         wanted = {key: value for key, value in body.items() if value is not None}
@@ -91,44 +119,48 @@ class CinderCloud(Cloud):
                 self._api.delete(f"/volumes/{volume_id}/metadata/{key}", f"untag volume {volume_id}")
 
     def delete_volume(self, volume_id: str) -> None:
-        what = f"volume {volume_id}"
-
-        def find() -> Volume | None:
-            return self.find_volume(volume_id)
-
-        if self._settled(find, _NOT_DELETABLE_YET, what):
+        what = Resource("volume", volume_id)
+        if self._lifecycle.settled(lambda: self.find_volume(volume_id), _NOT_DELETABLE_YET, what):
             self._api.delete(f"/volumes/{volume_id}", f"delete {what}")
-            self._until_gone(find, what)
+            self._lifecycle.until_gone(lambda: self.find_volume(volume_id), what)
+
+    def force_delete_volume(self, volume_id: str) -> None:
+        what = Resource("volume", volume_id)
+        self._force_delete(f"/volumes/{volume_id}", what)
+        self._lifecycle.until_gone(lambda: self.find_volume(volume_id), what)
 
     # Volume snapshots
 
     def snapshots(self) -> Sequence[VolumeSnapshot]:
-        records = self._api.list_all("/snapshots/detail", "snapshots", "list volume snapshots")
-        return [snapshot_from(record) for record in records]
+        return self._snapshots()
+
+    def all_snapshots(self) -> Sequence[VolumeSnapshot]:
+        return self._snapshots(**self._of_all("list the volume snapshots of all projects"))
 
     def create_snapshot(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> VolumeSnapshot:
         body = {"volume_id": volume_id, "name": name, "force": True, "metadata": dict(metadata)}
         snapshot_id = self._request_snapshot(volume_id, {"snapshot": body})
-        with self._discarded_on_error(lambda: self.delete_snapshot(snapshot_id), f"volume snapshot {snapshot_id}"):
-            return self._until_available(
-                lambda: self._get_snapshot(snapshot_id), f"volume snapshot {snapshot_id} of volume {volume_id}"
-            )
+        what = Resource("volume snapshot", snapshot_id, f"of volume {volume_id}")
+        with self._lifecycle.discarded_on_error(lambda: self.delete_snapshot(snapshot_id), what):
+            return self._lifecycle.until_available(lambda: self._get_snapshot(snapshot_id), what)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        what = f"volume snapshot {snapshot_id}"
-
-        def find() -> VolumeSnapshot | None:
-            return _found(lambda: self._get_snapshot(snapshot_id))
-
-        if self._settled(find, _SNAPSHOT_CHANGING, what):
+        what = Resource("volume snapshot", snapshot_id)
+        if self._lifecycle.settled(lambda: self._find_snapshot(snapshot_id), _SNAPSHOT_CHANGING, what):
             self._api.delete(f"/snapshots/{snapshot_id}", f"delete {what}")
-            self._until_gone(find, what)
+            self._lifecycle.until_gone(lambda: self._find_snapshot(snapshot_id), what)
+
+    def force_delete_snapshot(self, snapshot_id: str) -> None:
+        what = Resource("volume snapshot", snapshot_id)
+        self._force_delete(f"/snapshots/{snapshot_id}", what)
+        self._lifecycle.until_gone(lambda: self._find_snapshot(snapshot_id), what)
 
     # Attachments
 
     def attachments(self, volume_id: str) -> Sequence[Attachment]:
         doing = f"list attachments of volume {volume_id}"
-        records = self._api.list_all("/attachments/detail", "attachments", doing, volume_id=volume_id)
+        scope = _ALL if self._admin else {}  # an administrator may ask for another project's volume
+        records = self._api.list_all("/attachments/detail", "attachments", doing, volume_id=volume_id, **scope)
         return [attachment_from(record) for record in records]
 
     def create_attachment(self, volume_id: str, mode: Mode) -> Attachment:
@@ -153,22 +185,125 @@ class CinderCloud(Cloud):
     def delete_attachment(self, attachment_id: str) -> None:
         self._api.delete(f"/attachments/{attachment_id}", f"delete attachment {attachment_id}")
 
+    # Groups
+
+    def groups(self) -> Sequence[Group]:
+        return self._groups.groups(of_all=False)
+
+    def all_groups(self) -> Sequence[Group]:
+        self._require_admin("list the groups of all projects")
+        return self._groups.groups(of_all=True)
+
+    def get_group(self, group_id: str) -> Group:
+        return self._groups.get(group_id)
+
+    def find_group(self, group_id: str) -> Group | None:
+        return found_by(lambda: self._groups.get(group_id))
+
+    def create_group(self, spec: GroupSpec) -> Group:
+        return self._groups.create(spec)
+
+    def update_group(self, group_id: str, *, name: str, description: str) -> Group:
+        return self._groups.update(group_id, name=name, description=description)
+
+    def add_to_group(self, group_id: str, volume_id: str) -> None:
+        self._groups.add(group_id, volume_id)
+
+    def remove_from_group(self, volume_id: str) -> None:
+        self._groups.remove(volume_id)
+
+    def delete_group(self, group_id: str) -> None:
+        self._groups.delete(group_id)
+
+    def force_delete_group(self, group_id: str) -> None:
+        self._require_admin(f"force the deletion of group {group_id}")
+        self._groups.force_delete(group_id)
+
+    # Group snapshots
+
+    def group_snapshots(self) -> Sequence[GroupSnapshot]:
+        return self._groups.snapshots(of_all=False)
+
+    def all_group_snapshots(self) -> Sequence[GroupSnapshot]:
+        self._require_admin("list the group snapshots of all projects")
+        return self._groups.snapshots(of_all=True)
+
+    def create_group_snapshot(self, group_id: str, *, name: str, description: str) -> GroupSnapshot:
+        return self._groups.create_snapshot(group_id, name=name, description=description)
+
+    def delete_group_snapshot(self, group_snapshot_id: str) -> None:
+        self._groups.delete_snapshot(group_snapshot_id)
+
+    def force_delete_group_snapshot(self, group_snapshot_id: str) -> None:
+        self._require_admin(f"force the deletion of group snapshot {group_snapshot_id}")
+        self._groups.force_delete_snapshot(group_snapshot_id)
+
+    # Transfers
+
+    def transfers(self) -> Sequence[Transfer]:
+        return self._transfers.transfers(of_all=False)
+
+    def all_transfers(self) -> Sequence[Transfer]:
+        self._require_admin("list the transfers of all projects")
+        return self._transfers.transfers(of_all=True)
+
+    def create_transfer(self, volume_id: str, *, name: str) -> Transfer:
+        return self._transfers.create(volume_id, name=name)
+
+    def accept_transfer(self, transfer: Transfer) -> Volume:
+        self._transfers.accept(transfer)
+        return self.get_volume(transfer.volume_id)
+
+    def delete_transfer(self, transfer_id: str) -> None:
+        self._transfers.delete(transfer_id)
+
     # How it is done
+
+    def _require_admin(self, doing: str) -> None:
+        if not self._admin:  # Cinder would not refuse a listing, but answer with the project's own
+            raise AccessForbiddenError(f"cannot {doing}: only an administrator may", hint=_ADMIN_HINT)
+
+    def _of_all(self, doing: str) -> dict[str, str]:
+        self._require_admin(doing)
+        return _ALL
+
+    def _volumes(self, **scope: str) -> list[Volume]:
+        return [volume_from(each) for each in self._api.list_all("/volumes/detail", "volumes", "list volumes", **scope)]
+
+    def _snapshots(self, **scope: str) -> list[VolumeSnapshot]:
+        records = self._api.list_all("/snapshots/detail", "snapshots", "list volume snapshots", **scope)
+        return [snapshot_from(record) for record in records]
 
     def _get_snapshot(self, snapshot_id: str) -> VolumeSnapshot:
         answer = self._api.get(f"/snapshots/{snapshot_id}", f"read volume snapshot {snapshot_id}")
         return snapshot_from(answer["snapshot"])
 
+    def _find_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
+        return found_by(lambda: self._get_snapshot(snapshot_id))
+
     def _create_volume(self, body: Json, doing: str) -> Volume:
         volume_id: str = self._api.post("/volumes", {"volume": body}, doing)["volume"]["id"]
-        with self._discarded_on_error(lambda: self.delete_volume(volume_id), f"volume {volume_id}"):
-            return self._until_available(lambda: self.get_volume(volume_id), f"cannot {doing}: volume {volume_id}")
+        what = Resource("volume", volume_id, f"({body['name']})")
+        with self._lifecycle.discarded_on_error(lambda: self._discard_volume(volume_id), what):
+            return self._lifecycle.until_available(lambda: self.get_volume(volume_id), what)
+
+    def _discard_volume(self, volume_id: str) -> None:
+        volume = self.find_volume(volume_id)
+        if volume is not None and volume.group_id is not None:
+            self.remove_from_group(volume_id)
+        self.delete_volume(volume_id)
+
+    def _force_delete(self, path: str, what: Resource) -> None:
+        doing = f"force the deletion of {what}"
+        self._require_admin(doing)
+        self._api.post_if_there(f"{path}/action", {"os-force_delete": {}}, doing)
 
     def _request_snapshot(self, volume_id: str, body: Json) -> str:
         """Ask for it when the volume is at rest; again when it has begun to change in between."""
 
         def request() -> str:
-            self._settled(lambda: self.get_volume(volume_id), _NO_SNAPSHOT_YET, f"volume {volume_id}")
+            what = Resource("volume", volume_id)
+            self._lifecycle.settled(lambda: self.get_volume(volume_id), _NO_SNAPSHOT_YET, what)
             doing = f"create a volume snapshot of volume {volume_id}"
             return str(self._api.post("/snapshots", body, doing)["snapshot"]["id"])
 
@@ -179,62 +314,3 @@ class CinderCloud(Cloud):
                 if self.get_volume(volume_id).status not in _NO_SNAPSHOT_YET:
                     raise
         return request()
-
-    def _until_available(self, get: Callable[[], S], what: str) -> S:
-        with self._explained(get):
-            return self._waiter.until(get, _AVAILABLE, what=what, seconds=self._waiter.pace.work)
-
-    def _until_gone(self, find: Callable[[], S | None], what: str) -> None:
-        with self._explained(find):
-            self._waiter.until_gone(find, what=what, seconds=self._waiter.pace.work)
-
-    def _settled(self, find: Callable[[], S | None], changing: frozenset[str], what: str) -> S | None:
-        found = self._waiter.while_in(find, changing, what=what, seconds=self._waiter.pace.settle)
-        if found is not None and found.status == "error_deleting":
-            raise UnexpectedStateError(f"{what} is in state error_deleting", hint=ADMIN_HINT)
-        return found
-
-    @contextmanager
-    def _explained(self, look: Callable[[], S | None]) -> Iterator[None]:
-        """Add what Cinder tells its users about a failure, which is often the only reason there is."""
-        try:
-            yield
-        except UnexpectedStateError as error:
-            reason = self._user_message(look)
-            if not reason:
-                raise
-            raise UnexpectedStateError(f"{error}: {reason}", hint=error.hint) from error
-
-    def _user_message(self, look: Callable[[], S | None]) -> str:
-        try:
-            failed = look()
-            if failed is None:
-                return ""
-            messages = self._api.get("/messages", "read messages", resource_uuid=failed.id)["messages"]
-        except CloudError as error:
-            _LOG.debug("no user message error=%s", error)
-            return ""
-        newest: Json = max(messages, key=lambda message: str(message.get("created_at")), default={})
-        return str(newest.get("user_message", "")).rstrip(".")
-
-    @contextmanager
-    def _discarded_on_error(self, delete: Callable[[], None], what: str) -> Iterator[None]:
-        with ExitStack() as undo:
-            undo.callback(_discard, delete, what)
-            yield
-            undo.pop_all()
-
-
-def _discard(delete: Callable[[], None], what: str) -> None:
-    """Delete what came to nothing; the error that brought us here matters more than a failure to do so."""
-    try:
-        delete()
-    except CloudError as error:
-        _LOG.warning("left behind, to be removed by a later cleanup: %s error=%s", what, error)
-
-
-def _found(get: Callable[[], S]) -> S | None:
-    try:
-        return get()
-    except ResourceMissingError:
-        return None

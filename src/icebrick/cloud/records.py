@@ -48,6 +48,7 @@ def snapshot_from(record: Mapping[str, Any]) -> VolumeSnapshot:
         size=record["size"],
         project_id=record.get("os-extended-snapshot-attributes:project_id") or "",
         metadata=dict(record.get("metadata") or {}),
+        group_snapshot_id=record.get("group_snapshot_id"),
     )
 
 

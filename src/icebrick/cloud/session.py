@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from icebrick import __version__
 from icebrick.cloud.api import CinderApi
-from icebrick.cloud.base import Project
+from icebrick.cloud.base import Cloud, Project
 from icebrick.cloud.cinder import CinderCloud
 from icebrick.cloud.translate import error_from_response, translated
 from icebrick.cloud.wait import Pace, Waiter
@@ -20,8 +22,10 @@ REQUEST_TIMEOUT = 120.0
 """Seconds for one request. Cinder itself gives a storage driver 60 to connect a volume."""
 
 _SERVICE = "block-storage"
-_OLDEST = (3, 54)
-"""The first microversion in which an attachment can be asked for as read-only."""
+_ADMIN = "admin"
+"""The role that Cinder's own policy takes for an administrator of all projects, whatever project it is in."""
+_OLDEST = (3, 59)
+"""The first microversion in which transfers are listed by pages; later than all else that is needed."""
 _NEWEST = (3, 71)
 """The newest that was tested; a later one may change what a request means."""
 
@@ -42,18 +46,49 @@ def _connect(name: str | None, waiter: Waiter) -> CinderCloud:
         import openstack  # noqa: PLC0415 - half a second and 48 MB that only those who talk to a cloud pay
 
         connection = openstack.connect(cloud=name, app_name="icebrick", app_version=__version__)
+    return _cloud(connection, doing, waiter)
+
+
+def _cloud(connection: Any, doing: str, waiter: Waiter) -> CinderCloud:
+    """What the connection is logged in to; closed by an error."""
     try:
         with translated(doing):
             if connection.session.timeout is None:
                 connection.session.timeout = REQUEST_TIMEOUT
-            project = _project(connection, doing)
+            access = connection.session.auth.get_access(connection.session)
+            project = _project(access, doing)
             service = _block_storage(connection)
             microversion = negotiated(*_microversions(service, doing))
     except BaseException:
         connection.close()
         raise
-    _LOG.debug("logged in cloud=%s project=%s microversion=%s", name, project.id, microversion)
-    return CinderCloud(CinderApi(service, microversion, waiter), project, waiter, close=connection.close)
+    _LOG.debug("logged in project=%s microversion=%s", project.id, microversion)
+
+    @contextmanager
+    def in_project(project_id: str) -> Iterator[Cloud]:
+        with closing(waiter.retry(lambda: _rescoped(connection, access, project_id, waiter))) as cloud:
+            yield cloud
+
+    return CinderCloud(
+        CinderApi(service, microversion, waiter),
+        project,
+        waiter,
+        admin=_ADMIN in access.role_names,
+        in_project=in_project,
+        close=connection.close,
+    )
+
+
+def _rescoped(connection: Any, access: Any, project_id: str, waiter: Waiter) -> CinderCloud:
+    doing = f"log in to project {project_id}"
+    if access.application_credential_id is not None:
+        raise AccessForbiddenError(
+            f"cannot {doing}: an application credential is bound to its project",
+            hint="Log in with a user's name and password to work in several projects.",
+        )
+    with translated(doing):
+        scoped = connection.connect_as_project({"id": project_id})
+    return _cloud(scoped, doing, waiter)
 
 
 def _block_storage(connection: Any) -> Any:
@@ -89,8 +124,7 @@ def _microversions(service: Any, doing: str) -> tuple[tuple[int, int] | None, tu
     return getattr(endpoint, "min_microversion", None), newest
 
 
-def _project(connection: Any, doing: str) -> Project:
-    access = connection.session.auth.get_access(connection.session)
+def _project(access: Any, doing: str) -> Project:
     if access.project_id is None:
         hint = "Name a project in the cloud's entry in clouds.yaml, or in OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME."
         raise AccessForbiddenError(f"cannot {doing}: the login is for no project", hint=hint)
@@ -107,7 +141,7 @@ def negotiated(oldest: tuple[int, int] | None, newest: tuple[int, int] | None) -
     if newest < _OLDEST or (oldest is not None and oldest > _NEWEST):
         raise CloudError(
             f"this Cinder speaks microversions up to {_dotted(newest)}, and {_dotted(_OLDEST)} is needed",
-            hint="Icebrick needs Cinder of the Rocky release or later.",
+            hint="Icebrick needs Cinder of the Stein release or later.",
         )
     return _dotted(min(newest, _NEWEST))
 

@@ -17,7 +17,13 @@ from icebrick.errors import (
 
 _CREDENTIALS_HINT = "Check the cloud's entry in clouds.yaml, or the OS_* environment variables."
 _QUOTA_HINT = "Raise the project's quota, delete what is not needed, or work on fewer volumes at a time."
-_STATE_REFUSALS = ("Invalid volume:", "Invalid snapshot:", "Invalid attachment:")
+_STATE_REFUSALS = (
+    "Invalid volume:",
+    "Invalid snapshot:",
+    "Invalid attachment:",
+    "Invalid Group:",
+    "Invalid GroupSnapshot:",
+)
 _RATE_LIMITED = 429
 _LONGEST_DETAIL = 400
 """Characters; Cinder repeats the whole of a value that it finds too long."""

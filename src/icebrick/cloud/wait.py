@@ -17,10 +17,34 @@ from icebrick.errors import CloudUnavailableError, UnexpectedStateError
 
 _LOG = logging.getLogger(__name__)
 
-ADMIN_HINT = (
-    "Cinder does not let a member go on from there: an administrator must reset its state "
-    "('openstack volume set --state error', or 'volume snapshot set') or force its deletion."
-)
+_GOING = frozenset({"deleting", "deleted"})
+"""A group snapshot says 'deleted' while its snapshots still are there."""
+_RESET = {
+    "volume": "openstack volume set --state error",
+    "volume snapshot": "openstack volume snapshot set --state error",
+    "group": "cinder reset-state --type group --state error",
+    "group snapshot": "cinder reset-state --type group-snapshot --state error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What is waited for, as messages name it: kind, id, and what else tells people which one it is."""
+
+    kind: str
+    id: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.kind, self.id, self.note)))
+
+    @property
+    def admin_hint(self) -> str:
+        """How to free it when it is stuck."""
+        return (
+            "Cinder does not let a member go on from there. An administrator must run "
+            f"'{_RESET[self.kind]} {self.id}'; then it can be deleted."
+        )
 
 
 class Stateful(Protocol):
@@ -69,7 +93,7 @@ class Waiter:
         self._sleep = sleep
         self._jitter = jitter
 
-    def until(self, look: Callable[[], S], ready: frozenset[str], *, what: str, seconds: float) -> S:
+    def until(self, look: Callable[[], S], ready: frozenset[str], *, what: Resource, seconds: float) -> S:
         """The first fresh copy whose status is in `ready`.
 
         UnexpectedStateError when it goes to a failed state, or is still something else after `seconds`.
@@ -83,7 +107,7 @@ class Waiter:
 
         return self._watch(look, arrived, what, seconds)
 
-    def until_gone(self, find: Callable[[], S | None], *, what: str, seconds: float) -> None:
+    def until_gone(self, find: Callable[[], S | None], *, what: Resource, seconds: float) -> None:
         """Return when `find` finds nothing.
 
         UnexpectedStateError when it is no longer being deleted and yet there: the back end failed, or gave up on a
@@ -91,14 +115,16 @@ class Waiter:
         """
 
         def vanished(found: S | None) -> bool:
-            if found is not None and found.status != "deleting":
-                hint = ADMIN_HINT if found.status.startswith("error") else None
+            if found is not None and found.status not in _GOING:
+                hint = what.admin_hint if found.status.startswith("error") else None
                 raise UnexpectedStateError(f"{what} could not be deleted and is {found.status}", hint=hint)
             return found is None
 
         self._watch(find, vanished, what, seconds)
 
-    def while_in(self, find: Callable[[], S | None], flight: frozenset[str], *, what: str, seconds: float) -> S | None:
+    def while_in(
+        self, find: Callable[[], S | None], flight: frozenset[str], *, what: Resource, seconds: float
+    ) -> S | None:
         """Wait out the states of `flight`; what it became, None when it is gone."""
 
         def settled(found: S | None) -> bool:
@@ -119,13 +145,13 @@ class Waiter:
                 interval = min(interval * 2, 30.0)
         return request()
 
-    def _watch(self, look: Callable[[], F], done: Callable[[F], bool], what: str, seconds: float) -> F:
+    def _watch(self, look: Callable[[], F], done: Callable[[F], bool], what: Resource, seconds: float) -> F:
         deadline = self._clock() + seconds
         interval = self.pace.first
         while not done(found := look()):
             if self._clock() >= deadline:
                 state = found.status if found is not None else "gone"
-                raise UnexpectedStateError(f"{what} is still {state} after {seconds:g} s", hint=ADMIN_HINT)
+                raise UnexpectedStateError(f"{what} is still {state} after {seconds:g} s", hint=what.admin_hint)
             self._sleep(interval)
             interval = min(interval * self.pace.growth, self.pace.longest)
         return found

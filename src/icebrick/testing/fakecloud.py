@@ -5,66 +5,77 @@ Trusted because it passes the same contract as the real one (`cloud_contract`).
 
 from __future__ import annotations
 
-import re
-import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from icebrick.cloud.base import (
     Attachment,
     Cloud,
+    Group,
+    GroupSnapshot,
+    GroupSpec,
     Mode,
     Project,
+    Transfer,
     Volume,
     VolumeSettings,
     VolumeSnapshot,
     VolumeSpec,
 )
 from icebrick.connection import ConnectionInfo, ConnectorProperties
-from icebrick.errors import CloudError, QuotaError, ResourceMissingError, UnexpectedStateError
+from icebrick.errors import AccessForbiddenError, CloudError, ResourceMissingError
 from icebrick.run import HOST_KEY, RUN_KEY
 from icebrick.testing.bytesdevice import BytesTarget
+from icebrick.testing.fakegroups import FakeGroups
+from icebrick.testing.fakerecords import ALPHA, DRIVER, GIB, FakeRecords, FakeView, check_metadata, require
+from icebrick.testing.faketransfers import FakeTransfers
 from icebrick.testing.faultplan import FaultPlan
-
-GIB = 1 << 30
-DRIVER = "fake"
-ALPHA = Project("a1fa0000000000000000000000000000", "alpha")
-BETA = Project("be7a0000000000000000000000000000", "beta")
-
-_METADATA_KEY = re.compile(r"[a-zA-Z0-9-_:. /]{1,255}")
-
-
-@dataclass(slots=True)
-class FakeRecords:
-    """What is behind one or several FakeClouds: all projects' resources and their content."""
-
-    volumes: dict[str, Volume] = field(default_factory=dict)
-    content: dict[str, BytesTarget] = field(default_factory=dict)
-    """By volume id or snapshot id."""
-    snapshots: dict[str, VolumeSnapshot] = field(default_factory=dict)
-    attachments: dict[str, Attachment] = field(default_factory=dict)
-    modes: dict[str, Mode] = field(default_factory=dict)
-    """By attachment id."""
-    quota: int = 1000
-    """Of each project, for volumes and volume snapshots together, in GiB."""
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    """Guards all of it."""
 
 
 class FakeCloud(Cloud):
-    """One project's view. `faults` makes calls fail, named as the methods; `records` may be looked into and changed."""
+    """One project's view. `faults` makes calls fail, named as the methods; `records` may be looked into and changed.
 
-    def __init__(self, records: FakeRecords | None = None, project: Project = ALPHA) -> None:
+    An `admin` is one of all projects. `elsewhere` are the other projects in which the user is a member; None for an
+    application credential.
+    """
+
+    def __init__(
+        self,
+        records: FakeRecords | None = None,
+        project: Project = ALPHA,
+        *,
+        admin: bool = False,
+        elsewhere: tuple[Project, ...] | None = (),
+    ) -> None:
         self.records = records or FakeRecords()
         self.faults = FaultPlan()
         self._project = project
+        self._elsewhere = elsewhere
+        self._view = FakeView(self.records, project, admin)
+        self._groups = FakeGroups(self._view)
+        self._transfers = FakeTransfers(self._view)
 
     def project(self) -> Project:
         return self._project
+
+    def is_admin(self) -> bool:
+        return self._view.admin
+
+    @contextmanager
+    def in_project(self, project_id: str) -> Iterator[Cloud]:
+        with self._call("in_project"):
+            if self._elsewhere is None:
+                raise AccessForbiddenError("an application credential is bound to its project")
+            project = next((project for project in self._elsewhere if project.id == project_id), None)
+            if project is None:
+                raise AccessForbiddenError(f"the user has no role in project {project_id}")
+        scoped = FakeCloud(self.records, project)
+        scoped.faults = self.faults
+        yield scoped
 
     def close(self) -> None:
         """Nothing to close; the real one has connections."""
@@ -74,11 +85,14 @@ class FakeCloud(Cloud):
     def set_status(self, resource_id: str, status: str) -> None:
         """As the back end, or an administrator, would."""
         with self.records.lock:
-            if resource_id in self.records.volumes:
-                self._change(resource_id, status=status)
-            else:
-                snapshot = self.records.snapshots[resource_id]
-                self.records.snapshots[resource_id] = replace(snapshot, status=status)
+            of_kinds: tuple[dict[str, Any], ...] = (
+                self.records.volumes,
+                self.records.snapshots,
+                self.records.groups,
+                self.records.group_snapshots,
+            )
+            resources = next(resources for resources in of_kinds if resource_id in resources)
+            resources[resource_id] = replace(resources[resource_id], status=status)
 
     def give_to_server(self, attachment_id: str, server_id: str) -> None:
         """As a compute service would have made the attachment."""
@@ -94,19 +108,26 @@ class FakeCloud(Cloud):
 
     def volumes(self) -> Sequence[Volume]:
         with self._call("volumes"):
-            return [self._told(v) for v in self.records.volumes.values() if v.project_id == self._project.id]
+            return [self._told(v) for v in self.records.volumes.values() if self._view.owns(v.project_id)]
+
+    def all_volumes(self) -> Sequence[Volume]:
+        with self._call("all_volumes"):
+            self._view.require_admin("list the volumes of all projects")
+            return [self._told(volume) for volume in self.records.volumes.values()]
 
     def get_volume(self, volume_id: str) -> Volume:
         with self._call("get_volume"):
-            return self._told(self._volume(volume_id))
+            return self._told(self._view.volume(volume_id))
 
     def find_volume(self, volume_id: str) -> Volume | None:
         with self._call("find_volume"):
-            volume = self._mine(volume_id)
+            volume = self._view.find_volume(volume_id)
             return self._told(volume) if volume else None
 
     def create_volume(self, spec: VolumeSpec) -> Volume:
         with self._call("create_volume"):
+            if spec.group_id is not None:
+                self._check_may_join(spec.group_id, spec.volume_type)
             volume = Volume(
                 id=str(uuid.uuid4()),
                 name=spec.name,
@@ -115,14 +136,15 @@ class FakeCloud(Cloud):
                 description=spec.description,
                 volume_type=spec.volume_type or "__DEFAULT__",
                 availability_zone=spec.availability_zone or "nova",
+                group_id=spec.group_id,
                 metadata=spec.metadata,
             )
             return self._keep(volume, BytesTarget(spec.size * GIB))
 
     def create_clone(self, snapshot: VolumeSnapshot, *, name: str, metadata: Mapping[str, str]) -> Volume:
         with self._call("create_clone"):
-            snapshot = self._snapshot(snapshot.id)
-            _require(snapshot.status == "available", f"volume snapshot {snapshot.id} is {snapshot.status}")
+            snapshot = self._view.snapshot(snapshot.id)
+            require(snapshot.status == "available", f"volume snapshot {snapshot.id} is {snapshot.status}")
             origin = self.records.volumes[snapshot.volume_id]
             volume = replace(
                 origin,
@@ -139,11 +161,11 @@ class FakeCloud(Cloud):
 
     def apply_settings(self, volume_id: str, settings: VolumeSettings) -> Volume:
         with self._call("apply_settings"):
-            volume = self._volume(volume_id)
-            _check_metadata(settings.metadata)
+            volume = self._view.volume(volume_id)
+            check_metadata(settings.metadata)
             tags = {key: volume.metadata[key] for key in (RUN_KEY, HOST_KEY) if key in volume.metadata}
             own = {key: value for key, value in settings.metadata.items() if key not in (RUN_KEY, HOST_KEY)}
-            self._change(
+            self.records.change_volume(
                 volume_id,
                 name=settings.name,
                 description=settings.description,
@@ -152,38 +174,41 @@ class FakeCloud(Cloud):
                 bootable=settings.bootable,
                 read_only=settings.read_only,
             )
-            return self._told(self._volume(volume_id))
+            return self._told(self._view.volume(volume_id))
 
     def untag_volume(self, volume_id: str) -> None:
         with self._call("untag_volume"):
-            metadata = self._volume(volume_id).metadata
+            metadata = self._view.volume(volume_id).metadata
             left = {key: value for key, value in metadata.items() if key not in (RUN_KEY, HOST_KEY)}
-            self._change(volume_id, metadata=left)
+            self.records.change_volume(volume_id, metadata=left)
 
     def delete_volume(self, volume_id: str) -> None:
         with self._call("delete_volume"):
-            volume = self._mine(volume_id)
-            if volume is None:
-                return
-            what = f"cannot delete volume {volume_id}"
-            _require(volume.status in ("available", "error"), f"{what}: it is {volume.status}")
-            busy = [s.id for s in self.records.snapshots.values() if s.volume_id == volume_id]
-            _require(not busy, f"{what}: it has volume snapshots")
-            del self.records.volumes[volume_id], self.records.content[volume_id]
+            self._delete_volume(volume_id, ("available", "error"))
+
+    def force_delete_volume(self, volume_id: str) -> None:
+        with self._call("force_delete_volume"):
+            self._view.require_admin(f"force the deletion of volume {volume_id}")
+            self._delete_volume(volume_id, None)
 
     # Volume snapshots
 
     def snapshots(self) -> Sequence[VolumeSnapshot]:
         with self._call("snapshots"):
-            return [s for s in self.records.snapshots.values() if s.project_id == self._project.id]
+            return [s for s in self.records.snapshots.values() if self._view.owns(s.project_id)]
+
+    def all_snapshots(self) -> Sequence[VolumeSnapshot]:
+        with self._call("all_snapshots"):
+            self._view.require_admin("list the volume snapshots of all projects")
+            return list(self.records.snapshots.values())
 
     def create_snapshot(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> VolumeSnapshot:
         with self._call("create_snapshot"):
-            volume = self._volume(volume_id)
+            volume = self._view.volume(volume_id)
             what = f"cannot create a volume snapshot of volume {volume_id}"
-            _require(volume.status in ("available", "in-use"), f"{what}: it is {volume.status}")
-            _check_metadata(metadata)
-            self._charge(volume.size)
+            require(volume.status in ("available", "in-use"), f"{what}: it is {volume.status}")
+            check_metadata(metadata)
+            self._view.charge(volume.size)
             snapshot = VolumeSnapshot(
                 str(uuid.uuid4()), name, "available", volume_id, volume.size, self._project.id, dict(metadata)
             )
@@ -193,31 +218,29 @@ class FakeCloud(Cloud):
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         with self._call("delete_snapshot"):
-            snapshot = self.records.snapshots.get(snapshot_id)
-            if snapshot is None or snapshot.project_id != self._project.id:
-                return
-            deletable = snapshot.status in ("available", "error")
-            _require(deletable, f"cannot delete volume snapshot {snapshot_id}: it is {snapshot.status}")
-            del self.records.snapshots[snapshot_id], self.records.content[snapshot_id]
+            self._delete_snapshot(snapshot_id, ("available", "error"))
+
+    def force_delete_snapshot(self, snapshot_id: str) -> None:
+        with self._call("force_delete_snapshot"):
+            self._view.require_admin(f"force the deletion of volume snapshot {snapshot_id}")
+            self._delete_snapshot(snapshot_id, None)
 
     # Attachments
 
     def attachments(self, volume_id: str) -> Sequence[Attachment]:
         with self._call("attachments"):
-            volume = self._mine(volume_id)
+            volume = self._view.find_volume(volume_id)
             return [a for a in self.records.attachments.values() if volume and a.volume_id == volume_id]
 
     def create_attachment(self, volume_id: str, mode: Mode) -> Attachment:
         with self._call("create_attachment"):
-            volume = self._volume(volume_id)
+            volume = self._view.volume(volume_id)
             shared = volume.multiattach and volume.status == "in-use"
-            _require(
-                volume.status == "available" or shared, f"cannot reserve volume {volume_id}: it is {volume.status}"
-            )
+            require(volume.status == "available" or shared, f"cannot reserve volume {volume_id}: it is {volume.status}")
             attachment = Attachment(str(uuid.uuid4()), volume_id, "reserved")
             self.records.attachments[attachment.id] = attachment
             self.records.modes[attachment.id] = mode
-            self._change(volume_id, status="reserved")
+            self.records.change_volume(volume_id, status="reserved")
             return attachment
 
     def connect_attachment(self, attachment_id: str, connector: ConnectorProperties, mode: Mode) -> Attachment:
@@ -232,16 +255,108 @@ class FakeCloud(Cloud):
         with self._call("complete_attachment"):
             attachment = self._attachment(attachment_id)
             self.records.attachments[attachment_id] = replace(attachment, status="attached")
-            self._change(attachment.volume_id, status="in-use")
+            self.records.change_volume(attachment.volume_id, status="in-use")
 
     def delete_attachment(self, attachment_id: str) -> None:
         with self._call("delete_attachment"):
             attachment = self.records.attachments.get(attachment_id)
-            if attachment is None or self._mine(attachment.volume_id) is None:
+            if attachment is None or self._view.find_volume(attachment.volume_id) is None:
                 return
             del self.records.attachments[attachment_id], self.records.modes[attachment_id]
             others = [a for a in self.records.attachments.values() if a.volume_id == attachment.volume_id]
-            self._change(attachment.volume_id, status="in-use" if others else "available")
+            self.records.change_volume(attachment.volume_id, status="in-use" if others else "available")
+
+    # Groups
+
+    def groups(self) -> Sequence[Group]:
+        with self._call("groups"):
+            return self._groups.where(self._view.owns)
+
+    def all_groups(self) -> Sequence[Group]:
+        with self._call("all_groups"):
+            self._view.require_admin("list the groups of all projects")
+            return self._groups.where(self._view.sees)
+
+    def get_group(self, group_id: str) -> Group:
+        with self._call("get_group"):
+            return self._groups.get(group_id)
+
+    def find_group(self, group_id: str) -> Group | None:
+        with self._call("find_group"):
+            return self._groups.find(group_id)
+
+    def create_group(self, spec: GroupSpec) -> Group:
+        with self._call("create_group"):
+            return self._groups.create(spec)
+
+    def update_group(self, group_id: str, *, name: str, description: str) -> Group:
+        with self._call("update_group"):
+            return self._groups.update(group_id, name=name, description=description)
+
+    def add_to_group(self, group_id: str, volume_id: str) -> None:
+        with self._call("add_to_group"):
+            self._groups.add(group_id, volume_id)
+
+    def remove_from_group(self, volume_id: str) -> None:
+        with self._call("remove_from_group"):
+            self._groups.remove(volume_id)
+
+    def delete_group(self, group_id: str) -> None:
+        with self._call("delete_group"):
+            self._groups.delete(group_id)
+
+    def force_delete_group(self, group_id: str) -> None:
+        with self._call("force_delete_group"):
+            self._view.require_admin(f"force the deletion of group {group_id}")
+            self._groups.delete(group_id, force=True)
+
+    # Group snapshots
+
+    def group_snapshots(self) -> Sequence[GroupSnapshot]:
+        with self._call("group_snapshots"):
+            return self._groups.snapshots_where(self._view.owns)
+
+    def all_group_snapshots(self) -> Sequence[GroupSnapshot]:
+        with self._call("all_group_snapshots"):
+            self._view.require_admin("list the group snapshots of all projects")
+            return self._groups.snapshots_where(self._view.sees)
+
+    def create_group_snapshot(self, group_id: str, *, name: str, description: str) -> GroupSnapshot:
+        with self._call("create_group_snapshot"):
+            return self._groups.create_snapshot(group_id, name=name, description=description)
+
+    def delete_group_snapshot(self, group_snapshot_id: str) -> None:
+        with self._call("delete_group_snapshot"):
+            self._groups.delete_snapshot(group_snapshot_id)
+
+    def force_delete_group_snapshot(self, group_snapshot_id: str) -> None:
+        with self._call("force_delete_group_snapshot"):
+            self._view.require_admin(f"force the deletion of group snapshot {group_snapshot_id}")
+            self._groups.delete_snapshot(group_snapshot_id, force=True)
+
+    # Transfers
+
+    def transfers(self) -> Sequence[Transfer]:
+        with self._call("transfers"):
+            return self._transfers.where(self._view.owns)
+
+    def all_transfers(self) -> Sequence[Transfer]:
+        with self._call("all_transfers"):
+            self._view.require_admin("list the transfers of all projects")
+            return self._transfers.where(self._view.sees)
+
+    def create_transfer(self, volume_id: str, *, name: str) -> Transfer:
+        with self._call("create_transfer"):
+            return self._transfers.create(volume_id, name=name)
+
+    def accept_transfer(self, transfer: Transfer) -> Volume:
+        with self._call("accept_transfer"):
+            self._transfers.accept(transfer)
+            return self._told(self._view.volume(transfer.volume_id))
+
+    def delete_transfer(self, transfer_id: str) -> None:
+        with self._call("delete_transfer"):
+            self._transfers.delete(transfer_id)
 
     # How it is done
 
@@ -250,31 +365,20 @@ class FakeCloud(Cloud):
         with self.faults.around(name), self.records.lock:
             yield
 
-    def _mine(self, volume_id: str) -> Volume | None:
-        volume = self.records.volumes.get(volume_id)
-        return volume if volume and volume.project_id == self._project.id else None
-
-    def _volume(self, volume_id: str) -> Volume:
-        volume = self._mine(volume_id)
-        if volume is None:
-            raise ResourceMissingError(f"volume {volume_id} could not be found")
-        return volume
-
-    def _snapshot(self, snapshot_id: str) -> VolumeSnapshot:
-        snapshot = self.records.snapshots.get(snapshot_id)
-        if snapshot is None or snapshot.project_id != self._project.id:
-            raise ResourceMissingError(f"volume snapshot {snapshot_id} could not be found")
-        return snapshot
-
     def _attachment(self, attachment_id: str) -> Attachment:
         attachment = self.records.attachments.get(attachment_id)
-        if attachment is None or self._mine(attachment.volume_id) is None:
+        if attachment is None or self._view.find_volume(attachment.volume_id) is None:
             raise ResourceMissingError(f"attachment {attachment_id} could not be found")
         return attachment
 
+    def _check_may_join(self, group_id: str, volume_type: str | None) -> None:
+        group = self._groups.get(group_id)
+        if volume_type not in group.volume_types:
+            raise CloudError(f"cannot create a volume of type {volume_type} in group {group_id}")
+
     def _keep(self, volume: Volume, content: BytesTarget) -> Volume:
-        _check_metadata(volume.metadata)
-        self._charge(volume.size)
+        check_metadata(volume.metadata)
+        self._view.charge(volume.size)
         volume = replace(
             volume,
             project_id=self._project.id,
@@ -285,8 +389,30 @@ class FakeCloud(Cloud):
         self.records.content[volume.id] = content
         return self._told(volume)
 
-    def _change(self, volume_id: str, **changes: Any) -> None:
-        self.records.volumes[volume_id] = replace(self.records.volumes[volume_id], **changes)
+    def _delete_volume(self, volume_id: str, deletable: tuple[str, ...] | None) -> None:
+        """From the deletable states, None for all."""
+        volume = self._view.find_volume(volume_id)
+        if volume is None:
+            return
+        what = f"cannot delete volume {volume_id}"
+        attached = any(attachment.volume_id == volume_id for attachment in self.records.attachments.values())
+        require(deletable is None or volume.status in deletable, f"{what}: it is {volume.status}")
+        require(not attached, f"{what}: it is attached")
+        require(volume.group_id is None, f"{what}: it is in group {volume.group_id}")
+        snapshots = [s.id for s in self.records.snapshots.values() if s.volume_id == volume_id]
+        require(not snapshots, f"{what}: it has volume snapshots")
+        del self.records.volumes[volume_id], self.records.content[volume_id]
+
+    def _delete_snapshot(self, snapshot_id: str, deletable: tuple[str, ...] | None) -> None:
+        """From the deletable states, None for all."""
+        snapshot = self._view.find_snapshot(snapshot_id)
+        if snapshot is None:
+            return
+        what = f"cannot delete volume snapshot {snapshot_id}"
+        require(deletable is None or snapshot.status in deletable, f"{what}: it is {snapshot.status}")
+        group_snapshot_id = snapshot.group_snapshot_id
+        require(group_snapshot_id is None, f"{what}: it is part of group snapshot {group_snapshot_id}")
+        del self.records.snapshots[snapshot_id], self.records.content[snapshot_id]
 
     def _told(self, volume: Volume) -> Volume:
         """With the raw record that a real Cinder would answer."""
@@ -302,22 +428,6 @@ class FakeCloud(Cloud):
             "metadata": dict(volume.metadata),
             "volume_image_metadata": dict(volume.image_metadata),
             "os-vol-tenant-attr:tenant_id": volume.project_id,
+            "group_id": volume.group_id,
         }
         return replace(volume, record=record)
-
-    def _charge(self, size: int) -> None:
-        volumes = [v.size for v in self.records.volumes.values() if v.project_id == self._project.id]
-        snapshots = [s.size for s in self.records.snapshots.values() if s.project_id == self._project.id]
-        if sum(volumes) + sum(snapshots) + size > self.records.quota:
-            raise QuotaError(f"cannot make {size} GiB more: the quota is {self.records.quota} GiB")
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise UnexpectedStateError(otherwise)
-
-
-def _check_metadata(metadata: Mapping[str, str]) -> None:
-    for key, value in metadata.items():
-        if not _METADATA_KEY.fullmatch(key) or len(value) > 255:
-            raise CloudError(f"invalid metadata {key[:40]}: {_METADATA_KEY.pattern}, and values up to 255 characters")

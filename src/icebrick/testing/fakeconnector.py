@@ -12,7 +12,7 @@ from icebrick.cloud.base import Mode
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.errors import AttachError
 from icebrick.testing.bytesdevice import BytesTarget, ReadOnlyTarget
-from icebrick.testing.fakecloud import DRIVER, FakeRecords
+from icebrick.testing.fakerecords import DRIVER, FakeRecords
 from icebrick.testing.faultplan import FaultPlan
 
 

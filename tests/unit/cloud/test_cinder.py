@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from icebrick.cloud.wait import Pace
 from icebrick.connection import ConnectorProperties
 from icebrick.errors import UnexpectedStateError
 from icebrick.run import HOST_KEY, RUN_KEY, Run
+from icebrick.testing.fakecloud import FakeCloud
 
 VOLUME = {"id": "v1", "status": "available", "size": 1, "metadata": {}}
 SNAPSHOT = {"id": "s1", "status": "available", "volume_id": "v1", "size": 1}
@@ -47,7 +49,14 @@ def session() -> FakeSession:
 @pytest.fixture
 def cloud(session: FakeSession) -> CinderCloud:
     waiter = FakeClock().waiter(Pace(work=60, settle=30))
-    return CinderCloud(CinderApi(session, "3.60", waiter), Project("p1", "alpha"), waiter, close=lambda: None)
+    return CinderCloud(
+        CinderApi(session, "3.60", waiter),
+        Project("p1", "alpha"),
+        waiter,
+        admin=False,
+        in_project=lambda project_id: nullcontext(FakeCloud()),
+        close=lambda: None,
+    )
 
 
 def volume(status: str, **more: Any) -> dict[str, Any]:
@@ -85,12 +94,12 @@ def test_a_volume_that_fails_is_deleted_and_cinders_newest_reason_told(
     session.handle = Script(
         {
             "POST /volumes": volume("creating"),
-            "GET /volumes/v1": [volume("creating"), *[volume("error")] * 3, GONE],
+            "GET /volumes/v1": [volume("creating"), *[volume("error")] * 4, GONE],
             "GET /messages": {"messages": messages},
             "DELETE /volumes/v1": {},
         }
     )
-    with pytest.raises(UnexpectedStateError, match=r"volume v1 went to state error: no room left$"):
+    with pytest.raises(UnexpectedStateError, match=r"volume v1 \(disk\) went to state error: no room left$"):
         cloud.create_volume(VolumeSpec("disk", 1))
     assert sent(session) == ["POST /volumes", "DELETE /volumes/v1"]
 
@@ -99,7 +108,7 @@ def test_a_failure_without_a_reason_is_told_all_the_same(cloud: CinderCloud, ses
     session.handle = Script(
         {
             "POST /volumes": volume("creating"),
-            "GET /volumes/v1": [*[volume("error")] * 3, GONE],
+            "GET /volumes/v1": [*[volume("error")] * 4, GONE],
             "GET /messages": refusal(404, "no messages here"),
             "DELETE /volumes/v1": {},
         }

@@ -46,15 +46,15 @@ def test_incomplete_variables_are_an_error_of_usage(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("newest", "chosen"), [((3, 54), "3.54"), ((3, 60), "3.60"), ((3, 71), "3.71"), ((3, 99), "3.71")]
+    ("newest", "chosen"), [((3, 59), "3.59"), ((3, 60), "3.60"), ((3, 71), "3.71"), ((3, 99), "3.71")]
 )
 def test_the_newest_microversion_that_both_speak_is_used(newest: tuple[int, int], chosen: str) -> None:
     assert negotiated((3, 0), newest) == chosen
 
 
 def test_a_cinder_that_is_too_old_is_an_error_that_says_so() -> None:
-    with pytest.raises(CloudError, match=r"up to 3\.53, and 3\.54 is needed"):
-        negotiated((3, 0), (3, 53))
+    with pytest.raises(CloudError, match=r"up to 3\.58, and 3\.59 is needed"):
+        negotiated((3, 0), (3, 58))
 
 
 def test_a_service_without_microversions_is_not_cinders_third() -> None:

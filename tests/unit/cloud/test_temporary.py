@@ -20,8 +20,9 @@ from icebrick.cloud.temporary import (
 from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError, CloudError, CloudUnavailableError, QuotaError
 from icebrick.run import Run
-from icebrick.testing.fakecloud import GIB, FakeCloud
+from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
+from icebrick.testing.fakerecords import GIB
 
 RUN = Run("20261123T061500Z-1f2e3d4c", "host1")
 OUTAGE = CloudUnavailableError("no answer")
