@@ -31,6 +31,7 @@ UP_EXAMPLES = """
 icebrick devcloud up
 icebrick devcloud up --dir /var/tmp/second --fs btrfs
 icebrick devcloud up --foreground --export file
+icebrick devcloud up --dir /var/tmp/third --compute
 """
 DOWN_EXAMPLES = """
 icebrick devcloud down
@@ -75,6 +76,7 @@ def _settings_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--export", type=click.Choice(get_args(Export)), help="What a host sees. Default: loop."),
         click.option("--keystone-port", type=click.IntRange(0, 65535), help="Default: any free port."),
         click.option("--cinder-port", type=click.IntRange(0, 65535), help="Default: any free port."),
+        click.option("--compute", is_flag=True, default=None, help="Nova too, with servers that run nothing."),
         click.option("--debug", is_flag=True, default=None, help="Let the servers log in detail."),
     )
     for option in reversed(options):
@@ -165,6 +167,7 @@ def _show_ready(output: Output, cloud: Devcloud, status: Status) -> None:
 devcloud {status.directory} is up
   Keystone     {status.record.keystone_url}
   Cinder       {status.record.cinder_url}
+  Nova         {status.record.nova_url or "none"}
   clouds.yaml  {cloud.clouds_yaml}
   users        {users}"""
     output.result(text, {"message_type": "devcloud", "clouds_yaml": str(cloud.clouds_yaml), **_status_record(status)})
@@ -177,6 +180,7 @@ def _status_record(status: Status) -> dict[str, Any]:
         "running": status.running,
         "keystone_url": record.keystone_url if record else None,
         "cinder_url": record.cinder_url if record else None,
+        "nova_url": record.nova_url if record else None,
         "processes": [asdict(server) for server in status.servers],
         "loops": [asdict(loop) for loop in status.loops],
         "mounts": [asdict(mount) for mount in status.mounts],

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from icebrick.devcloud.record import Record
 
 REGION = "RegionOne"
-PROJECTS = ("alpha", "beta", "service")
+PROJECTS = ("alpha", "beta", "gamma", "service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class User:
     name: str
     role: str
     project: str
+    member_of: tuple[str, ...] = ()
+    """Other projects; to be logged in to with a token of their own."""
 
 
 USERS = (
@@ -27,7 +29,9 @@ USERS = (
     User("bob", "member", "beta"),
     User("bella", "admin", "beta"),
     User("rolf", "reader", "beta"),
-    User("backup", "admin", "service"),  # the agent that backs up all projects
+    User("greta", "member", "gamma"),
+    # The agent that backs up all projects; in one of which, beta, it could not work as a member.
+    User("backup", "admin", "service", member_of=("alpha", "gamma")),
     User("cinder", "service", "service"),
     User("nova", "service", "service"),  # whose token lets a test end a server's attachment
 )
@@ -41,6 +45,7 @@ def seed_content(record: Record) -> str:
         "password": record.password.reveal(),
         "keystone_url": record.keystone_url,
         "cinder_url": record.cinder_url,
+        "nova_url": record.nova_url,
         "projects": PROJECTS,
         "users": [asdict(user) for user in USERS],
     }

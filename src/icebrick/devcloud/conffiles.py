@@ -1,9 +1,10 @@
-"""The configuration files of the two servers."""
+"""The configuration files of the servers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from icebrick.devcloud.accounts import REGION
 from icebrick.devcloud.layout import Layout
 from icebrick.devcloud.record import Record
 
@@ -101,6 +102,82 @@ service_token_roles = service
 service_token_roles_required = true
 """
 
+_NOVA = """\
+[DEFAULT]
+host = devcloud
+my_ip = 127.0.0.1
+state_path = {directory}/nova
+log_file = {directory}/nova.log
+debug = {debug}
+# API, conductor, scheduler and compute host are one process: messages need no broker.
+transport_url = fake:///
+compute_driver = fake.FakeDriver
+report_interval = 5
+# Its servers change by requests only. Nothing is to be put right from time to time, nor after a new start.
+periodic_enable = false
+
+[wsgi]
+api_paste_config = {etc}/api-paste.ini
+
+[database]
+connection = sqlite:///{directory}/nova.db?timeout=60
+sqlite_synchronous = false
+
+[api_database]
+connection = sqlite:///{directory}/nova_api.db?timeout=60
+sqlite_synchronous = false
+
+[oslo_concurrency]
+lock_path = {directory}/nova/locks
+
+[oslo_messaging_notifications]
+driver = noop
+
+[placement]
+auth_type = admin_token
+endpoint = {root}/placement
+token = admin
+
+[glance]
+# Nobody answers there, and nobody is asked: servers start from volumes. Nova only wants to know where it would be.
+endpoint_override = {root}/image
+
+[neutron]
+endpoint_override = {root}/network
+{login}
+[cinder]
+endpoint_template = {cinder_url}
+{login}
+[service_user]
+# What lets Nova, and nobody else, end a server's attachment.
+send_service_user_token = true
+{login}
+[keystone_authtoken]
+www_authenticate_uri = {keystone_url}
+{login}"""
+
+_NOVA_LOGIN = """\
+auth_url = {keystone_url}
+auth_type = password
+user_domain_name = Default
+project_domain_name = Default
+project_name = service
+username = nova
+password = {password}
+region_name = {region}
+"""
+
+_PLACEMENT = """\
+[api]
+# Nova alone asks it, in its own process.
+auth_strategy = noauth2
+
+[placement_database]
+connection = sqlite:///{directory}/placement.db?timeout=60
+sqlite_synchronous = false
+sync_on_startup = true
+"""
+
 
 def keystone_conf(layout: Layout, record: Record) -> str:
     return _KEYSTONE.format(directory=layout.directory, debug=str(record.settings.debug).lower())
@@ -119,3 +196,21 @@ def cinder_conf(layout: Layout, record: Record, environment: Path) -> str:
         password=record.password.reveal(),
         fixed_key="00" * 32,
     )
+
+
+def nova_conf(layout: Layout, record: Record, environment: Path) -> str:
+    """`environment` is the virtual environment that Nova is installed in."""
+    login = _NOVA_LOGIN.format(keystone_url=record.keystone_url, password=record.password.reveal(), region=REGION)
+    return _NOVA.format(
+        directory=layout.directory,
+        debug=str(record.settings.debug).lower(),
+        etc=environment / "etc" / "nova",
+        root=record.nova_root,
+        cinder_url=record.cinder_url,
+        keystone_url=record.keystone_url,
+        login=login,
+    )
+
+
+def placement_conf(layout: Layout) -> str:
+    return _PLACEMENT.format(directory=layout.directory)

@@ -16,7 +16,7 @@ from pathlib import Path
 from icebrick.devcloud import faults as fault_files
 from icebrick.devcloud import host, processes
 from icebrick.devcloud.accounts import clouds_yaml, seed_content
-from icebrick.devcloud.conffiles import cinder_conf, keystone_conf
+from icebrick.devcloud.conffiles import cinder_conf, keystone_conf, nova_conf, placement_conf
 from icebrick.devcloud.environment import default_environment, prepare_environment
 from icebrick.devcloud.faults import Fault, Operation
 from icebrick.devcloud.layout import Layout, layout_of, write_private
@@ -61,7 +61,8 @@ class Status:
 
     @property
     def running(self) -> bool:
-        return {server.name for server in self.servers} == set(processes.SERVERS)
+        running = {server.name for server in self.servers}
+        return self.record is not None and running == processes.servers_of(self.record.settings)
 
 
 class Devcloud:
@@ -102,7 +103,7 @@ class Devcloud:
                     hint="Remove it first with 'icebrick devcloud down'.",
                 )
             if not self.status().running or _lost_its_owner(record):
-                with progress.task("start Keystone and Cinder"):
+                with progress.task("start the servers"):
                     self._start(record, settings or Settings(), python, processes.this_process() if owned else None)
         return self.status()
 
@@ -110,32 +111,43 @@ class Devcloud:
         settings = record.settings if record else settings
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as sockets:
             undo.callback(self._release)
-            self._end_servers()  # one of the two may still run
-            keystone = sockets.enter_context(_listen(record.keystone_port if record else settings.keystone_port))
-            cinder = sockets.enter_context(_listen(record.cinder_port if record else settings.cinder_port))
+            self._end_servers()  # one of them may still run
+            wanted = {
+                processes.KEYSTONE: record.keystone_port if record else settings.keystone_port,
+                processes.CINDER: record.cinder_port if record else settings.cinder_port,
+                processes.NOVA: (record.nova_port if record else None) or 0,
+            }
+            names = processes.servers_of(settings)
+            listeners = {name: sockets.enter_context(_listen(port)) for name, port in wanted.items() if name in names}
+            ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
             record = Record(
                 settings=settings,
-                keystone_port=keystone.getsockname()[1],
-                cinder_port=cinder.getsockname()[1],
+                keystone_port=ports[processes.KEYSTONE],
+                cinder_port=ports[processes.CINDER],
+                nova_port=ports.get(processes.NOVA),
                 password=record.password if record else Secret(secrets.token_urlsafe(18)),
                 owner=owner,
             )
             save_record(self.layout, record)  # before anything else is made: `down` removes only what has one
             self._write_files(record)
             host.mount_pool(self.layout, settings)
-            listeners = {processes.KEYSTONE: keystone, processes.CINDER: cinder}
             self._start_servers(listeners, python, owner)
             undo.pop_all()
 
     def _write_files(self, record: Record) -> None:
-        for server, text in (
-            (processes.KEYSTONE, keystone_conf(self.layout, record)),
-            (processes.CINDER, cinder_conf(self.layout, record, self._environment)),
-        ):
+        texts = {
+            processes.KEYSTONE: keystone_conf(self.layout, record),
+            processes.CINDER: cinder_conf(self.layout, record, self._environment),
+        }
+        if record.settings.compute:
+            texts[processes.NOVA] = nova_conf(self.layout, record, self._environment)
+            texts["placement"] = placement_conf(self.layout)
+        for server, text in texts.items():
             write_private(self.layout.config(server), text)
         write_private(self.layout.seed, seed_content(record))
         write_private(self.layout.clouds, clouds_yaml(record))
-        (self.layout.directory / "cinder" / "locks").mkdir(parents=True, exist_ok=True)
+        for server in (processes.CINDER, processes.NOVA):
+            (self.layout.directory / server / "locks").mkdir(parents=True, exist_ok=True)
 
     def _start_servers(self, listeners: dict[str, socket.socket], python: Path, owner: ProcessId | None) -> None:
         with contextlib.ExitStack() as pipes:
@@ -166,7 +178,7 @@ class Devcloud:
                 _remove(self.layout)
 
     def stop(self, server: str, *, kill: bool = False) -> None:
-        """End one server, "keystone" or "cinder"; with `kill` as by kill -9. `up` starts it again."""
+        """End one server, "keystone", "cinder" or "nova"; with `kill` as by kill -9. `up` starts it again."""
         processes.stop_servers(self.layout.directory, [server], kill=kill)
         self._reap()
 

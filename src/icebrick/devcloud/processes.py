@@ -1,4 +1,4 @@
-"""Starting, finding and ending the two server processes of a devcloud.
+"""Starting, finding and ending the server processes of a devcloud.
 
 A server is found by its command line, which names the devcloud's directory. So it is found also when the process
 that started it was killed before it could write anything down, and a number that now belongs to another is no danger.
@@ -20,16 +20,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 from icebrick.devcloud.layout import Layout
-from icebrick.devcloud.record import ProcessId
+from icebrick.devcloud.record import ProcessId, Settings
 from icebrick.errors import DevcloudError
 
 KEYSTONE = "keystone"
 CINDER = "cinder"
-SERVERS = (KEYSTONE, CINDER)
+NOVA = "nova"
+SERVERS = (KEYSTONE, CINDER, NOVA)
 SERVER_FOLDER = Path(__file__).parent / "server"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TERM_SECONDS = 5.0
 _END_SECONDS = 30.0
+
+
+def servers_of(settings: Settings) -> frozenset[str]:
+    """The names of the servers that a devcloud of these settings has."""
+    return frozenset(SERVERS if settings.compute else (KEYSTONE, CINDER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def _environment() -> dict[str, str]:
     """Ours, without what would make a server or a client inside it act as somebody else."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OS_", "PYTHON"))}
     direct = {"no_proxy": "*", "NO_PROXY": "*"}  # Cinder asks Keystone, on this host, whatever proxy we are behind
-    return {**kept, **direct, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **direct, "PYTHONWARNINGS": "ignore"}
 
 
 def wait_ready(servers: Sequence[StartedServer], layout: Layout, *, timeout: float) -> None:

@@ -20,7 +20,8 @@ class Settings:
 
     `filesystem` of the pool: xfs and btrfs copy volumes by reflink, btrfs also freezes a group at one instant, "none"
     is the directory's own file system and makes sparse copies. `export`: what a host gets of a volume, a loop device
-    or the plain file. `page_size`: the most entries in one answer of Cinder. A port of 0 is any free one.
+    or the plain file. `page_size`: the most entries in one answer of Cinder. `compute`: Nova too. A port of 0 is any
+    free one.
     """
 
     filesystem: FileSystem = "xfs"
@@ -30,6 +31,7 @@ class Settings:
     keystone_port: int = 0
     cinder_port: int = 0
     debug: bool = False
+    compute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Record:
     cinder_port: int
     password: Secret
     owner: ProcessId | None = None
+    nova_port: int | None = None
+    """None without Nova."""
 
     @property
     def keystone_url(self) -> str:
@@ -57,6 +61,15 @@ class Record:
     @property
     def cinder_url(self) -> str:
         return f"http://127.0.0.1:{self.cinder_port}/v3"
+
+    @property
+    def nova_url(self) -> str | None:
+        return f"{self.nova_root}/v2.1" if self.nova_port else None
+
+    @property
+    def nova_root(self) -> str:
+        """Below it are Nova, and the placement service and networks it asks."""
+        return f"http://127.0.0.1:{self.nova_port}"
 
 
 def save_record(layout: Layout, record: Record) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from icebrick.devcloud.accounts import USERS, clouds_yaml, seed_content
-from icebrick.devcloud.conffiles import cinder_conf, keystone_conf
+from icebrick.devcloud.conffiles import cinder_conf, keystone_conf, nova_conf, placement_conf
 from icebrick.devcloud.faults import Fault, read_operations, release, set_faults, wait_held
 from icebrick.devcloud.layout import Layout, layout_of, write_private
 from icebrick.devcloud.record import ProcessId, Record, Settings, find_record, save_record
@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> Layout:
     return layout_of(tmp_path)
 
 
-@pytest.mark.parametrize("record", [RECORD, replace(RECORD, owner=None)])
+@pytest.mark.parametrize("record", [RECORD, replace(RECORD, owner=None), replace(RECORD, nova_port=8774)])
 def test_a_record_is_found_as_it_was_saved(layout: Layout, record: Record) -> None:
     save_record(layout, record)
     assert find_record(layout) == record
@@ -90,6 +90,14 @@ def test_the_servers_are_configured_for_their_directory_and_ports(layout: Layout
     assert "osapi_max_limit = 7\n" in cinder
     assert "auth_url = http://127.0.0.1:5000/v3\n" in cinder
     assert f"connection = sqlite:///{layout.directory}/keystone.db" in keystone_conf(layout, RECORD)
+
+
+def test_nova_is_configured_for_its_directory_its_port_and_a_service_token(layout: Layout) -> None:
+    nova = nova_conf(layout, replace(RECORD, nova_port=8774), Path("/venv"))
+    assert "endpoint_template = http://127.0.0.1:8776/v3\n" in nova
+    assert "endpoint = http://127.0.0.1:8774/placement\n" in nova
+    assert "send_service_user_token = true\nauth_url = http://127.0.0.1:5000/v3\n" in nova
+    assert f"connection = sqlite:///{layout.directory}/placement.db" in placement_conf(layout)
 
 
 def test_new_faults_let_go_what_older_ones_hold(layout: Layout) -> None:

@@ -62,10 +62,15 @@ def migrate(directory: Path) -> None:
 
 
 def seed() -> None:
-    """A group type whose group snapshots are of one instant; volume type `__DEFAULT__` is made by the migrations."""
+    """Two types of groups: snapshots of one instant, or of each member for itself.
+
+    Volume type `__DEFAULT__` is made by the migrations.
+    """
     admin = context.get_admin_context()
-    if not group_types.get_all_group_types(admin, filters={"is_public": True, "name": "consistent"}).get("consistent"):
-        group_types.create(admin, "consistent", {"consistent_group_snapshot_enabled": "<is> True"})
+    there = group_types.get_all_group_types(admin, filters={"is_public": True})
+    wanted = {"consistent": {"consistent_group_snapshot_enabled": "<is> True"}, "independent": {}}
+    for name in wanted.keys() - there.keys():
+        group_types.create(admin, name, wanted[name])
 
 
 def start_services() -> None:

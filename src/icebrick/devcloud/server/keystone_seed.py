@@ -14,7 +14,8 @@ DOMAIN = "default"
 def seed(content: dict) -> None:
     """Make the admin, the projects, the users with their roles, and the catalog.
 
-    `content`: region, password, keystone_url, cinder_url, projects (names), users (name, role, project).
+    `content`: region, password, keystone_url, cinder_url, nova_url (or null), projects (names),
+    users (name, role, project, member_of).
     """
     _bootstrap(content)
     roles = {role["name"]: role["id"] for role in PROVIDERS.role_api.list_roles()}
@@ -23,10 +24,12 @@ def seed(content: dict) -> None:
         made = PROVIDERS.identity_api.create_user(
             {"name": user["name"], "password": content["password"], "domain_id": DOMAIN, "enabled": True}
         )
-        PROVIDERS.assignment_api.add_role_to_user_and_project(
-            made["id"], projects[user["project"]], roles[user["role"]]
-        )
-    _add_block_storage(content)
+        granted = [(user["project"], user["role"]), *((project, "member") for project in user["member_of"])]
+        for project, role in granted:
+            PROVIDERS.assignment_api.add_role_to_user_and_project(made["id"], projects[project], roles[role])
+    _add_service("block-storage", "cinder", content["cinder_url"], content["region"])
+    if content["nova_url"] is not None:
+        _add_service("compute", "nova", content["nova_url"], content["region"])
 
 
 def _bootstrap(content: dict) -> None:
@@ -56,16 +59,16 @@ def _make_project(name: str) -> str:
     return project["id"]
 
 
-def _add_block_storage(content: dict) -> None:
-    service = {"id": uuid.uuid4().hex, "type": "block-storage", "name": "cinder", "enabled": True}
+def _add_service(kind: str, name: str, url: str, region: str) -> None:
+    service = {"id": uuid.uuid4().hex, "type": kind, "name": name, "enabled": True}
     PROVIDERS.catalog_api.create_service(service["id"], service)
     for interface in ("public", "internal", "admin"):
         endpoint = {
             "id": uuid.uuid4().hex,
             "interface": interface,
             "service_id": service["id"],
-            "region_id": content["region"],
-            "url": content["cinder_url"],
+            "region_id": region,
+            "url": url,
             "enabled": True,
         }
         PROVIDERS.catalog_api.create_endpoint(endpoint["id"], endpoint)

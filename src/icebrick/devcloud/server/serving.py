@@ -6,7 +6,9 @@ import os
 import select
 import signal
 import threading
+import traceback
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 
 from werkzeug import serving
 
@@ -52,14 +54,33 @@ class _QuietHandler(serving.WSGIRequestHandler):
         """The services log their requests themselves."""
 
 
-def serve(application, arguments: Namespace) -> None:
-    """Serve until SIGTERM or SIGINT. Nothing needs saving at the end: all state is in SQLite."""
+def serve(application, arguments: Namespace, *, start: Callable[[], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Nothing needs saving at the end: all state is in SQLite.
+
+    `start` is what needs the application to answer before all is ready.
+    """
     server = serving.make_server(
         "127.0.0.1", 0, application, threaded=True, request_handler=_QuietHandler, fd=arguments.listen_fd
     )
     server.daemon_threads = True
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
+    if start is None:
+        _say_ready(arguments)
+    else:
+        threading.Thread(target=_started, args=[start, arguments], name="start", daemon=True).start()
+    server.serve_forever()
+
+
+def _started(start: Callable[[], None], arguments: Namespace) -> None:
+    try:
+        start()
+    except BaseException:  # noqa: BLE001 - the process ends with it, and not only this thread
+        traceback.print_exc()
+        os._exit(1)
+    _say_ready(arguments)
+
+
+def _say_ready(arguments: Namespace) -> None:
     with os.fdopen(arguments.ready_fd, "w") as ready:
         ready.write("ready\n")
-    server.serve_forever()
