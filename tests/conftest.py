@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from icebrick.backend.memory import MemoryBackend
+from icebrick.testing.wholeness import problems_in_memory, problems_on_disk
+
+pytest_plugins = ("pytester",)
+
 MARKERS = (
+    "damages_repository(why): leaves a repository with which stock restic finds something wrong",
     "root: needs the rights to mount and to make devices",
     "slow: takes more than a second",
 )
+
+MOST_IN_MEMORY = 10
+"""How many repositories of one test are checked: some make hundreds, and each check starts a process."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,3 +79,38 @@ def restic(require: Callable[[str, Any, str], None]) -> str:
     path = shutil.which("restic")
     require("restic", path, "no restic on the PATH")
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def whole_repositories(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Stock restic finds nothing wrong with what the test has made, unless the test is marked `damages_repository`.
+
+    Looked at are all repositories below `tmp_path`, and the last `MOST_IN_MEMORY` in memory.
+    """
+    program = shutil.which("restic")
+    marker = request.node.get_closest_marker("damages_repository")
+    if program is None or marker is not None:
+        yield
+        return
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    with _backends_in_memory() as backends:
+        yield
+    problems = [problem for backend in backends for problem in problems_in_memory(program, backend)]
+    if folder is not None:
+        problems += problems_on_disk(program, folder)
+    assert not problems, "\n".join(problems)
+
+
+@contextmanager
+def _backends_in_memory() -> Iterator[deque[MemoryBackend]]:
+    """Those made in the block, the newest of them."""
+    made: deque[MemoryBackend] = deque(maxlen=MOST_IN_MEMORY)
+    make = MemoryBackend.__init__
+
+    def note(backend: MemoryBackend) -> None:
+        make(backend)
+        made.append(backend)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryBackend, "__init__", note)
+        yield made

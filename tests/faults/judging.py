@@ -47,6 +47,6 @@ def _restored(images: Images, snapshot: Snapshot, desk: Desk) -> str:
 def _restics_problems(desk: Desk) -> Iterator[str]:
     program = shutil.which("restic")
     if program is not None:
-        checked = Restic(program, desk.repository, PASSWORD.reveal()).attempt("check")
+        checked = Restic(program, desk.repository, PASSWORD.reveal()).attempt("check", "--read-data")
         if checked.returncode:
             yield f"restic check: {checked.stdout}{checked.stderr}"

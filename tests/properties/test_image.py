@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icebrick.backend.memory import MemoryBackend
 from icebrick.blockdev import Extent
 from icebrick.engine.block.backup import Baseline, BlockOptions, backup_image
 from icebrick.engine.block.blocks import Blocks
@@ -22,6 +21,7 @@ from icebrick.repository.crypto import new_key
 from icebrick.repository.index import Index
 from icebrick.testing.bytesdevice import BytesSource
 from icebrick.testing.images import MOMENT, FixedChanges, RecordingDevice
+from icebrick.testing.repositories import empty_repository
 
 BLOCK = 4096
 SPARSE = 512 << 10
@@ -55,7 +55,8 @@ class Archive:
     """Images in a repository in memory."""
 
     def __init__(self, options: BlockOptions) -> None:
-        self.backend, self.key, self.options = MemoryBackend(), new_key(), options
+        self.key, self.options = new_key(), options
+        self.backend = empty_repository(self.key)
         self.store = BlobStore(self.backend, self.key, Index())
 
     def reopen(self) -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from icebrick.backend.base import FileType
-from icebrick.backend.memory import MemoryBackend
 from icebrick.repository import blobwriter, packer
 from icebrick.repository.blob import BlobDecoder
 from icebrick.repository.blobstore import load_blobstore
@@ -18,6 +17,7 @@ from icebrick.repository.crypto import new_key
 from icebrick.repository.ids import BlobType, digest
 from icebrick.repository.pack import verify_pack
 from icebrick.testing.faults import Death, DyingBackend
+from icebrick.testing.repositories import empty_repository
 
 TYPES = st.sampled_from(BlobType)
 NOISE = [random.Random(seed).randbytes(size) for seed, size in enumerate((900, 2500, 2500, 3000, 5000))]
@@ -41,7 +41,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(packer, "PACK_SIZE", 2 << 10)
         self.patch.setattr(blobwriter, "INDEX_BLOBS", 6)
-        self.medium = MemoryBackend()
+        self.medium = empty_repository(KEY)
         self.store = load_blobstore(self.medium, KEY)
         self.promised: dict[tuple[BlobType, bytes], bytes] = {}
 

@@ -1,25 +1,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from icebrick.errors import Interrupted
 from icebrick.parallel import Pool, Slots, Stop, Workers
 
+pytestmark = pytest.mark.usefixtures("no_thread_outlives_its_test")
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
 
 
 class PlannedError(Exception):
     """What the tests make work fail with."""
-
-
-@pytest.fixture(autouse=True)
-def no_thread_outlives_its_test() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
 
 
 def finishes(call: Callable[[], None]) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.repository.blobwriter import BlobWriter
+from icebrick.repository.configfile import new_config, save_config
+from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType
-from icebrick.repository.keyfile import ScryptParameters
+from icebrick.repository.keyfile import ScryptParameters, create_key
 from icebrick.repository.lockfile import Host, LockFile, save_lock_file
 from icebrick.repository.repository import Repository, init_repository
 from icebrick.repository.snapshot import Snapshot
@@ -19,6 +21,14 @@ from icebrick.secret import Secret
 
 CHEAP = ScryptParameters(n=2)
 """For keys that protect nothing: opens at once."""
+
+
+def empty_repository(key: Key) -> MemoryBackend:
+    """A new repository whose master key the caller knows, for tests of what is below a `Repository`."""
+    backend = MemoryBackend()
+    create_key(backend, key, Secret("geheim"), parameters=CHEAP)
+    save_config(backend, key, new_config())
+    return backend
 
 
 def make_repository(backend: Backend, password: Secret, *, host: Host | None = None) -> Repository:

@@ -157,6 +157,7 @@ def test_check_finds_no_problems(icebrick: Icebrick, snapshot_id: str) -> None:
     assert (ran.code, "no problems" in ran.out) == (0, True)
 
 
+@pytest.mark.damages_repository("check must find it")
 def test_check_finds_damage_and_ends_with_1(icebrick: Icebrick, snapshot_id: str, location: Path) -> None:
     pack = next(path for path in location.glob("data/*/*"))
     pack.chmod(0o600)

@@ -12,14 +12,14 @@ from icebrick.errors import BackendUnavailableError, CorruptDataError
 from icebrick.parallel import Workers
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import MAX_GAP, MAX_READ, BlobStore, load_blobstore
-from icebrick.repository.crypto import new_key
+from icebrick.repository.crypto import Key
 from icebrick.repository.ids import ID_SIZE, BlobType, digest
 from icebrick.repository.index import Index
 from icebrick.repository.unpacked import save_unpacked
 from icebrick.testing.faults import Fault, FaultyBackend, Op
+from icebrick.testing.repositories import empty_repository
 
 DATA, TREE = BlobType.DATA, BlobType.TREE
-KEY = new_key()
 
 
 class Loads(BackendWrapper):
@@ -37,13 +37,8 @@ class Loads(BackendWrapper):
 
 
 @pytest.fixture
-def backend() -> Loads:
-    return Loads(MemoryBackend())
-
-
-@pytest.fixture
-def store(backend: Loads) -> BlobStore:
-    return BlobStore(backend, KEY, Index())
+def backend(key: Key) -> Loads:
+    return Loads(empty_repository(key))
 
 
 def noise(size: int, seed: int) -> bytes:
@@ -134,6 +129,7 @@ def flip(backend: Loads, position: int) -> None:
     backend.save(info.handle, pack)
 
 
+@pytest.mark.damages_repository("a byte of a blob is wrong")
 def test_damage_is_told_by_the_blobs_name_and_others_are_still_read(store: BlobStore, backend: Loads) -> None:
     save(store, noise(100, 1), noise(100, 2))
     flip(backend, 140)
@@ -142,29 +138,29 @@ def test_damage_is_told_by_the_blobs_name_and_others_are_still_read(store: BlobS
     assert store.load(DATA, digest(noise(100, 1))) == noise(100, 1)
 
 
-def test_an_index_that_points_to_another_place_is_found_out(store: BlobStore, backend: Loads) -> None:
+def test_an_index_that_points_to_another_place_is_found_out(store: BlobStore, backend: Loads, key: Key) -> None:
     save(store, noise(100, 1), noise(100, 2))
     (info,) = backend.list_files(FileType.PACK)
     index = Index()
     index.add_pack(bytes.fromhex(info.handle.name), [PackedBlob(DATA, digest(noise(100, 1)), 132, 132, 0)])
     with pytest.raises(CorruptDataError, match=f"blob {digest(noise(100, 1)).hex()}"):
-        BlobStore(backend, KEY, index).load(DATA, digest(noise(100, 1)))
+        BlobStore(backend, key, index).load(DATA, digest(noise(100, 1)))
 
 
-def test_an_index_that_points_behind_the_pack_is_found_out(store: BlobStore, backend: Loads) -> None:
+def test_an_index_that_points_behind_the_pack_is_found_out(store: BlobStore, backend: Loads, key: Key) -> None:
     save(store, noise(100, 1))
     (info,) = backend.list_files(FileType.PACK)
     index = Index()
     index.add_pack(bytes.fromhex(info.handle.name), [PackedBlob(DATA, digest(noise(100, 1)), 1000, 132, 0)])
     with pytest.raises(CorruptDataError, match=f"damaged: data/{info.handle.name}"):
-        BlobStore(backend, KEY, index).load(DATA, digest(noise(100, 1)))
+        BlobStore(backend, key, index).load(DATA, digest(noise(100, 1)))
 
 
-def test_storage_that_does_not_answer_is_not_taken_for_damage(store: BlobStore, backend: Loads) -> None:
+def test_storage_that_does_not_answer_is_not_taken_for_damage(store: BlobStore, backend: Loads, key: Key) -> None:
     save(store, b"data")
     faulty = FaultyBackend(backend, [Fault(Op.LOAD, 2)])
     with pytest.raises(BackendUnavailableError):
-        load_blobstore(faulty, KEY).load(DATA, digest(b"data"))
+        load_blobstore(faulty, key).load(DATA, digest(b"data"))
 
 
 def test_a_loaded_blob_is_not_changed_by_the_next_load(store: BlobStore) -> None:
@@ -183,7 +179,7 @@ def test_what_use_raises_reaches_the_caller(store: BlobStore) -> None:
         store.load_many(int(places.packs[0]), [places.blob(0, digest(b"data"))], use)
 
 
-def test_many_threads_may_load_while_others_save(backend: Loads, store: BlobStore) -> None:
+def test_many_threads_may_load_while_others_save(backend: Loads, store: BlobStore, key: Key) -> None:
     contents = [noise(300 + seed, seed) for seed in range(200)]
     save(store, *contents[:100])
 
@@ -198,7 +194,7 @@ def test_many_threads_may_load_while_others_save(backend: Loads, store: BlobStor
     with store.writer() as writer, Workers(work, threads=8) as workers:
         for number in random.Random(1).sample(range(200), 200):
             workers.put(number)
-    found = load_blobstore(backend, KEY)
+    found = load_blobstore(backend, key)
     assert all(found.load(DATA, digest(content)) == content for content in contents)
 
 
@@ -209,20 +205,22 @@ def test_places_name_the_blobs_that_are_missing(store: BlobStore) -> None:
 
 
 @pytest.fixture
-def broken(backend: Loads, store: BlobStore) -> Iterator[str]:
+def broken(backend: Loads, store: BlobStore, key: Key) -> Iterator[str]:
     save(store, b"data")
-    yield save_unpacked(backend, KEY, FileType.INDEX, b"{}")
+    yield save_unpacked(backend, key, FileType.INDEX, b"{}")
 
 
-def test_a_broken_index_file_is_named_with_what_mends_it(backend: Loads, broken: str) -> None:
+@pytest.mark.damages_repository("an index file is noise")
+def test_a_broken_index_file_is_named_with_what_mends_it(backend: Loads, broken: str, key: Key) -> None:
     with pytest.raises(CorruptDataError, match=f"index/{broken} is damaged: not an index file") as caught:
-        load_blobstore(backend, KEY)
+        load_blobstore(backend, key)
     assert caught.value.hint is not None
     assert "rebuild-index" in caught.value.hint
 
 
-def test_an_index_file_that_is_damaged_is_named_once(backend: Loads, broken: str) -> None:
+@pytest.mark.damages_repository("an index file is noise")
+def test_an_index_file_that_is_damaged_is_named_once(backend: Loads, broken: str, key: Key) -> None:
     backend.save(Handle(FileType.INDEX, broken), b"damaged")
     with pytest.raises(CorruptDataError) as caught:
-        load_blobstore(backend, KEY)
+        load_blobstore(backend, key)
     assert str(caught.value).count(broken) == 1

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from icebrick.backend.base import Backend, FileType, Handle
-from icebrick.backend.memory import MemoryBackend
 from icebrick.blockdev import Data
 from icebrick.errors import BackendUnavailableError, CorruptDataError
 from icebrick.parallel import Workers
 from icebrick.repository.blobstore import BlobStore, load_blobstore
-from icebrick.repository.crypto import Key, new_key
+from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
 from icebrick.repository.index import Index
 from icebrick.repository.indexfile import decode_index
@@ -20,8 +18,10 @@ from icebrick.repository.packer import PackBuffers
 from icebrick.repository.unpacked import load_unpacked
 from icebrick.testing.faults import Fault, FaultyBackend, Kind, Op
 from icebrick.testing.images import RecordingBackend
+from icebrick.testing.repositories import empty_repository
 
 DATA, TREE = BlobType.DATA, BlobType.TREE
+pytestmark = pytest.mark.usefixtures("no_thread_outlives_its_test")
 
 
 @pytest.fixture(autouse=True)
@@ -29,28 +29,6 @@ def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many packs and several index files from little data."""
     monkeypatch.setattr("icebrick.repository.packer.PACK_SIZE", 16 << 10)
     monkeypatch.setattr("icebrick.repository.blobwriter.INDEX_BLOBS", 10)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_outlives_its_test() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
-
-
-@pytest.fixture
-def key() -> Key:
-    return new_key()
-
-
-@pytest.fixture
-def backend() -> RecordingBackend:
-    return RecordingBackend(MemoryBackend())
-
-
-@pytest.fixture
-def store(backend: RecordingBackend, key: Key) -> BlobStore:
-    return BlobStore(backend, key, Index())
 
 
 def blobs(count: int, seed: int = 0, size: int = 4000) -> list[bytes]:
@@ -218,7 +196,7 @@ def test_a_save_that_failed_ends_the_writer_even_if_the_caller_goes_on(
 
 
 def saves_of(wanted: list[bytes], key: Key) -> int:
-    counting = RecordingBackend(MemoryBackend())
+    counting = RecordingBackend(empty_repository(key))
     write(BlobStore(counting, key, Index()), wanted)
     return len(counting.saved)
 
@@ -227,7 +205,7 @@ def saves_of(wanted: list[bytes], key: Key) -> int:
 def test_whichever_save_fails_the_caller_is_told_and_no_index_names_what_is_not_there(kind: Kind, key: Key) -> None:
     wanted = blobs(40)
     for number in range(1, saves_of(wanted, key) + 1):
-        inner = MemoryBackend()
+        inner = empty_repository(key)
         with pytest.raises(BackendUnavailableError):
             write(BlobStore(FaultyBackend(inner, [Fault(Op.SAVE, number, kind)]), key, Index()), wanted)
         named = {pack for name in names(inner, FileType.INDEX) for pack in indexed_packs(inner, key, name)}
@@ -239,7 +217,7 @@ def test_whichever_save_fails_the_caller_is_told_and_no_index_names_what_is_not_
 def test_the_same_store_can_be_written_after_any_save_failed(key: Key) -> None:
     wanted = blobs(40)
     for number in range(1, saves_of(wanted, key) + 1):
-        inner = MemoryBackend()
+        inner = empty_repository(key)
         store = BlobStore(FaultyBackend(inner, [Fault(Op.SAVE, number)]), key, Index())
         with pytest.raises(BackendUnavailableError):
             write(store, wanted)
@@ -277,7 +255,7 @@ def test_a_buffer_is_not_reused_while_its_pack_is_being_stored(key: Key) -> None
             super().save(handle, data)
 
     wanted = blobs(60)
-    backend = Slow(MemoryBackend())
+    backend = Slow(empty_repository(key))
     with (
         BlobStore(backend, key, Index()).writer() as writer,
         Workers(lambda data: writer.save(DATA, data) and None, threads=4) as workers,

@@ -21,6 +21,8 @@ from icebrick.repository.unpacked import load_unpacked, save_unpacked
 from icebrick.secret import Secret
 from icebrick.testing.repositories import add_foreign_lock, add_snapshot, make_repository
 
+damages = pytest.mark.damages_repository("check must find it")
+
 
 @pytest.fixture
 def repository() -> Repository:
@@ -92,6 +94,7 @@ def test_damage_to_a_pack_in_no_index_is_a_hint_too(repository: Repository) -> N
 
 
 @pytest.mark.parametrize("file_type", [FileType.KEY, FileType.SNAPSHOT, FileType.INDEX, FileType.PACK, FileType.LOCK])
+@damages
 def test_a_damaged_file_is_named_once(repository: Repository, file_type: FileType) -> None:
     add_foreign_lock(repository)
     damaged = next(iter(repository.backend.list_files(file_type))).handle
@@ -110,6 +113,7 @@ def test_a_pack_in_two_index_files_is_a_hint(repository: Repository) -> None:
     assert report.hints
 
 
+@damages
 def test_two_index_files_that_contradict_each_other_are_a_problem(repository: Repository) -> None:
     info = next(iter(repository.backend.list_files(FileType.INDEX)))
     [(pack, blobs), *_] = decode_index(load_unpacked(repository.backend, repository.key, info.handle))
@@ -118,16 +122,19 @@ def test_two_index_files_that_contradict_each_other_are_a_problem(repository: Re
     assert f"another index file says otherwise of pack {pack.hex()}" in the_problem(check_repository(repository))
 
 
+@damages
 def test_an_index_with_overlapping_blobs_is_a_problem(repository: Repository) -> None:
     rewrite_index(repository, lambda blob: replace(blob, offset=blob.offset // 2))
     assert any("is said to begin at" in problem for problem in check_repository(repository).problems)
 
 
+@damages
 def test_an_index_with_a_wrong_length_is_a_problem(repository: Repository) -> None:
     rewrite_index(repository, lambda blob: replace(blob, length=blob.length + 1) if blob.offset else blob)
     assert check_repository(repository).problems
 
 
+@damages
 def test_an_index_that_names_a_wrong_blob_is_found_by_reading_the_header(repository: Repository) -> None:
     add_snapshot(repository, {"only once": b"x" * 100})
     wrong = digest(b"x" * 100)
@@ -139,6 +146,7 @@ def test_an_index_that_names_a_wrong_blob_is_found_by_reading_the_header(reposit
     assert "its header lists other blobs than the index" in the_problem(check_repository(repository, read_data=True))
 
 
+@damages
 def test_a_missing_tree_is_named_with_its_place(repository: Repository) -> None:
     save_tree(repository, Node("sub\n", type="dir", subtree=bytes(32)))
     problem = the_problem(check_repository(repository))
@@ -146,11 +154,13 @@ def test_a_missing_tree_is_named_with_its_place(repository: Repository) -> None:
     assert r"/'sub\n': tree blob" in problem
 
 
+@damages
 def test_a_missing_data_blob_is_named_with_its_file(repository: Repository) -> None:
     save_tree(repository, Node("f", size=1, content=bytes(32)))
     assert "/'f': 1 blobs are in no index" in the_problem(check_repository(repository))
 
 
+@damages
 def test_a_tree_where_data_should_be_is_missing_data(repository: Repository) -> None:
     [snapshot, _] = repository.snapshots()
     save_tree(repository, Node("f", size=1, content=snapshot.tree))
@@ -162,11 +172,13 @@ def test_a_file_longer_than_its_blobs_is_a_problem(repository: Repository) -> No
     assert "its blobs have 0 bytes, it must have 5" in the_problem(check_repository(repository))
 
 
+@damages
 def test_a_directory_without_a_tree_is_a_problem(repository: Repository) -> None:
     save_tree(repository, Node("d", type="dir"))
     assert "/'d': directory without a tree" in the_problem(check_repository(repository))
 
 
+@damages
 def test_a_tree_that_cannot_be_read_is_a_problem(repository: Repository) -> None:
     with repository.load_index().writer() as writer:
         tree = writer.save(BlobType.TREE, b"no tree")

@@ -17,15 +17,18 @@ from icebrick.errors import (
     UsageError,
     WrongPasswordError,
 )
+from icebrick.repository.ids import BlobType, digest
 from icebrick.repository.keyfile import ScryptParameters
 from icebrick.repository.repository import Repository, init_repository, open_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import Timestamp
+from icebrick.repository.tree import encode_tree
 from icebrick.repository.unpacked import save_unpacked
 from icebrick.secret import Secret
 from icebrick.testing.fakehost import FakeTime, fake_host
 
 CHEAP = ScryptParameters(n=2)
+EMPTY_TREE = encode_tree([])
 PASSWORD, OTHER = Secret("geheim"), Secret("anders")
 
 
@@ -41,11 +44,14 @@ def backend() -> MemoryBackend:
 
 @pytest.fixture
 def repository(backend: MemoryBackend, time: FakeTime) -> Repository:
-    return init_repository(backend, PASSWORD, parameters=CHEAP, host=fake_host(time))
+    repository = init_repository(backend, PASSWORD, parameters=CHEAP, host=fake_host(time))
+    with repository.load_index().writer() as writer:
+        writer.save(BlobType.TREE, EMPTY_TREE)
+    return repository
 
 
 def snapshot(second: int) -> Snapshot:
-    return Snapshot(Timestamp(second * 10**9), bytes(32), ("/v",), "host")
+    return Snapshot(Timestamp(second * 10**9), digest(EMPTY_TREE), ("/v",), "host")
 
 
 def test_a_new_repository_opens_with_its_password(repository: Repository, backend: MemoryBackend) -> None:
@@ -86,6 +92,7 @@ def test_snapshots_come_oldest_first(repository: Repository) -> None:
     assert [found.time.ns // 10**9 for found in repository.snapshots()] == [1, 3, 5, 9]
 
 
+@pytest.mark.damages_repository("the snapshots are noise")
 def test_a_damaged_snapshot_does_not_hide_the_others(
     repository: Repository, backend: MemoryBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,6 +103,7 @@ def test_a_damaged_snapshot_does_not_hide_the_others(
     assert damaged in caplog.text
 
 
+@pytest.mark.damages_repository("the snapshots are noise")
 def test_a_snapshot_that_is_no_snapshot_is_corrupt_and_named(repository: Repository, backend: MemoryBackend) -> None:
     name = save_unpacked(backend, repository.key, FileType.SNAPSHOT, b"{}")
     with pytest.raises(CorruptDataError, match=f"snapshots/{name} is damaged: snapshot without a tree"):
@@ -107,6 +115,7 @@ def test_the_beginning_of_an_id_is_enough_when_it_is_the_only_one(repository: Re
     assert repository.find_snapshot(snapshot_id[:1]).id == snapshot_id
 
 
+@pytest.mark.damages_repository("the snapshots are noise")
 def test_the_beginning_of_two_ids_finds_neither(repository: Repository, backend: MemoryBackend) -> None:
     for name in ("ab" * 32, "ac" * 32):
         backend.save(Handle(FileType.SNAPSHOT, name), b"")

@@ -52,6 +52,7 @@ def test_the_next_backup_is_compared_with_the_one_before(world: World) -> None:
     assert second.bytes_new < 100_000 < first.bytes_new
 
 
+@pytest.mark.damages_repository("a pack is gone")
 def test_a_backup_whose_parent_is_damaged_reads_everything(world: World) -> None:
     volume = world.make_volume(CONTENT)
     world.back_up(volume.id)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,7 +15,7 @@ from icebrick.engine.block.restore import dump_image
 from icebrick.engine.block.zeros import SPARSE_ZERO, zero_id
 from icebrick.errors import AttachError, BackendUnavailableError
 from icebrick.repository.blobstore import BlobStore, load_blobstore
-from icebrick.repository.crypto import Key, new_key
+from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
 from icebrick.repository.index import Index
 from icebrick.testing.bytesdevice import BytesSource
@@ -31,31 +29,17 @@ from icebrick.testing.images import (
     save_backup,
     small_repository,
 )
+from icebrick.testing.repositories import empty_repository
 
 BLOCK = 4096
 OPTIONS = BlockOptions(block_size=BLOCK, threads=2)
-KEY = new_key()
-
-
-@pytest.fixture(autouse=True)
-def no_thread_outlives_its_test() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
+pytestmark = pytest.mark.usefixtures("no_thread_outlives_its_test")
 
 
 @pytest.fixture
-def backend() -> RecordingBackend:
-    return RecordingBackend(MemoryBackend())
-
-
-@pytest.fixture
-def store(backend: RecordingBackend) -> BlobStore:
-    return new_store(backend)
-
-
-def new_store(backend: RecordingBackend, key: Key = KEY) -> BlobStore:
-    return BlobStore(backend, key, Index())
+def other_store(key: Key) -> BlobStore:
+    """Of another medium, on which there is nothing of what is in `store`."""
+    return BlobStore(empty_repository(key), key, Index())
 
 
 def noise(blocks: int, seed: int = 0) -> bytes:
@@ -234,22 +218,22 @@ def test_what_was_discarded_since_is_zero_even_where_the_extents_leave_it_out(st
 
 @pytest.mark.parametrize("changes", [None, just()], ids=["by fingerprint", "by change map"])
 def test_what_is_gone_from_the_repository_is_stored_again(
-    backend: RecordingBackend, changes: FixedChanges | None
+    store: BlobStore, other_store: BlobStore, changes: FixedChanges | None
 ) -> None:
-    parent = back_up(new_store(backend), BytesSource(noise(6))).image
-    emptied = new_store(RecordingBackend(MemoryBackend()))
-    result = back_up(emptied, BytesSource(noise(6)), Baseline(parent, changes))
-    assert dump(emptied, result.image) == noise(6)
+    parent = back_up(store, BytesSource(noise(6))).image
+    result = back_up(other_store, BytesSource(noise(6)), Baseline(parent, changes))
+    assert dump(other_store, result.image) == noise(6)
     assert (result.stats.stored, result.stats.unchanged) == (6, 0)
 
 
-def test_the_blocks_kept_by_a_change_map_are_stored_again_where_they_are_missing(backend: RecordingBackend) -> None:
+def test_the_blocks_kept_by_a_change_map_are_stored_again_where_they_are_missing(
+    store: BlobStore, other_store: BlobStore
+) -> None:
     content = noise(4) + bytes(BLOCK)
-    parent = back_up(new_store(backend), BytesSource(content)).image
-    half = new_store(RecordingBackend(MemoryBackend()))
-    back_up(half, BytesSource(noise(2)))
-    result = back_up(half, BytesSource(content), Baseline(parent, just()))
-    assert dump(half, result.image) == content
+    parent = back_up(store, BytesSource(content)).image
+    back_up(other_store, BytesSource(noise(2)))
+    result = back_up(other_store, BytesSource(content), Baseline(parent, just()))
+    assert dump(other_store, result.image) == content
     assert (result.stats.change_map, result.stats.stored, result.stats.unchanged) == ("used", 2, 2)
 
 
@@ -278,8 +262,9 @@ class Failing(BytesSource):
 
 @pytest.mark.parametrize("block", [0, 25, 49])
 def test_a_block_that_cannot_be_read_ends_the_backup_without_an_index_or_snapshot(
-    backend: RecordingBackend, block: int
+    block: int,
 ) -> None:
+    backend = RecordingBackend(MemoryBackend())
     repository = small_repository(backend)
     backend.saved.clear()
     with pytest.raises(AttachError, match=f"at {block * BLOCK}: input/output error"):
@@ -294,11 +279,11 @@ def test_a_block_that_cannot_be_sampled_ends_the_backup_too(store: BlobStore) ->
         back_up(store, Failing(noise(5), 0), Baseline(parent, just()))
 
 
-def test_a_backend_that_fails_ends_the_backup(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_fails_ends_the_backup(key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("icebrick.repository.packer.PACK_SIZE", 4 * BLOCK)
-    faulty = FaultyBackend(MemoryBackend(), [Fault(Op.SAVE, 2)])
+    faulty = FaultyBackend(empty_repository(key), [Fault(Op.SAVE, 2)])
     with pytest.raises(BackendUnavailableError):
-        back_up(BlobStore(faulty, KEY, Index()), BytesSource(noise(200)))
+        back_up(BlobStore(faulty, key, Index()), BytesSource(noise(200)))
     assert list(faulty.inner.list_files(FileType.INDEX)) == []
 
 
@@ -316,6 +301,6 @@ def test_progress_reaches_the_size_of_the_volume(
     assert progress.done == progress.total == len(content)
 
 
-def test_an_image_can_be_read_by_another_process(backend: RecordingBackend, store: BlobStore) -> None:
+def test_an_image_can_be_read_by_another_process(backend: RecordingBackend, store: BlobStore, key: Key) -> None:
     image = back_up(store, BytesSource(noise(20))).image
-    assert dump(load_blobstore(backend, KEY), image) == noise(20)
+    assert dump(load_blobstore(backend, key), image) == noise(20)

@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from icebrick.backend.base import FileType, Handle
-from icebrick.backend.memory import MemoryBackend
+from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.engine.block.backup import Baseline, BlockOptions, ImageResult, backup_image
 from icebrick.engine.block.blocks import Blocks
 from icebrick.engine.block.fingerprint import (
@@ -24,25 +23,13 @@ from icebrick.engine.block.zerolist import ZERO_BLOCK
 from icebrick.engine.block.zeros import SPARSE_ZERO, WIDE_BLOCKS, ZeroTest, zero_id
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blobstore import BlobStore, load_blobstore
-from icebrick.repository.crypto import new_key
+from icebrick.repository.crypto import Key
 from icebrick.repository.ids import ID_SIZE, BlobType, digest
-from icebrick.repository.index import Index
 from icebrick.repository.tree import Node, encode_tree
 from icebrick.testing.bytesdevice import BytesSource
 from icebrick.testing.images import MOMENT
 
 BLOCK = 4096
-KEY = new_key()
-
-
-@pytest.fixture
-def backend() -> MemoryBackend:
-    return MemoryBackend()
-
-
-@pytest.fixture
-def store(backend: MemoryBackend) -> BlobStore:
-    return BlobStore(backend, KEY, Index())
 
 
 def noise(blocks: int, seed: int = 0, block: int = BLOCK) -> bytes:
@@ -77,7 +64,7 @@ def test_an_image_of_restic_is_found_without_fingerprints(store: BlobStore) -> N
     assert find_image(store, tree) == StoredImage(3, digest(b"abc"))
 
 
-def spoil_fingerprints(backend: MemoryBackend, store: BlobStore, result: ImageResult, how: str) -> None:
+def spoil_fingerprints(backend: Backend, store: BlobStore, result: ImageResult, how: str) -> None:
     found = store.find(BlobType.DATA, result.nodes[0].content[:32])
     assert found is not None
     pack_id, blob = found
@@ -93,16 +80,17 @@ def spoil_fingerprints(backend: MemoryBackend, store: BlobStore, result: ImageRe
         backend.save(handle, pack)
 
 
+@pytest.mark.damages_repository("a pack is spoilt")
 @pytest.mark.parametrize("how", ["damaged", "cut short", "gone"])
 def test_fingerprints_that_cannot_be_read_cost_time_and_not_the_backup(
-    backend: MemoryBackend, store: BlobStore, caplog: pytest.LogCaptureFixture, how: str
+    backend: Backend, store: BlobStore, key: Key, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     with store.writer() as writer:
         result = backup_image(BytesSource(noise(2)), writer, MOMENT, options=BlockOptions(BLOCK, threads=1))
     tree = save_tree(store, *result.nodes)
     spoil_fingerprints(backend, store, result, how)
     with caplog.at_level(logging.WARNING):
-        image = find_image(load_blobstore(backend, KEY), tree)
+        image = find_image(load_blobstore(backend, key), tree)
     assert image == dataclasses.replace(result.image, fingerprints=None)
     assert "fingerprints not usable" in caplog.text
 
@@ -237,7 +225,8 @@ def test_the_id_of_zeros_is_their_digest() -> None:
     assert zero_id(100) == digest(bytes(100))
 
 
-def test_a_damaged_tree_is_corrupt(backend: MemoryBackend, store: BlobStore) -> None:
+@pytest.mark.damages_repository("a pack is spoilt")
+def test_a_damaged_tree_is_corrupt(backend: Backend, store: BlobStore) -> None:
     tree = save_tree(store, Node("volume.raw", size=3, content=digest(b"abc")))
     (info,) = backend.list_files(FileType.PACK)
     pack = bytearray(backend.load(info.handle))

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,32 +14,14 @@ from icebrick.engine.block.verify import verify_image
 from icebrick.engine.block.zeros import SPARSE_ZERO
 from icebrick.errors import AttachError, CorruptDataError, UsageError
 from icebrick.repository.blobstore import BlobStore, load_blobstore
-from icebrick.repository.crypto import new_key
+from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
-from icebrick.repository.index import Index
 from icebrick.testing.bytesdevice import BytesSource, BytesTarget
 from icebrick.testing.images import MOMENT, RecordingDevice, SumProgress
 
 BLOCK = 4096
 OPTIONS = BlockOptions(block_size=BLOCK, threads=2)
-KEY = new_key()
-
-
-@pytest.fixture(autouse=True)
-def no_thread_outlives_its_test() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
-
-
-@pytest.fixture
-def backend() -> MemoryBackend:
-    return MemoryBackend()
-
-
-@pytest.fixture
-def store(backend: MemoryBackend) -> BlobStore:
-    return BlobStore(backend, KEY, Index())
+pytestmark = pytest.mark.usefixtures("no_thread_outlives_its_test")
 
 
 def noise(blocks: int, seed: int = 0) -> bytes:
@@ -227,10 +207,9 @@ def flip_byte_of(backend: Backend, store: BlobStore, blob_id: bytes, byte: int) 
     backend.save(info.handle, content)
 
 
+@pytest.mark.damages_repository("a byte of a blob is wrong")
 @pytest.mark.parametrize("byte", [0, 15, 16, 2000, -17, -16, -1])
-def test_a_damaged_blob_is_named_and_never_becomes_wrong_bytes(
-    backend: MemoryBackend, store: BlobStore, byte: int
-) -> None:
+def test_a_damaged_blob_is_named_and_never_becomes_wrong_bytes(backend: Backend, store: BlobStore, byte: int) -> None:
     image = save(store, CONTENT)
     blob_id = digest(CONTENT[5 * BLOCK : 6 * BLOCK])
     flip_byte_of(backend, store, blob_id, byte)
@@ -245,8 +224,9 @@ def test_a_damaged_blob_is_named_and_never_becomes_wrong_bytes(
         assert now[block] in (CONTENT[block], before[block])
 
 
+@pytest.mark.damages_repository("a byte of a blob is wrong")
 def test_a_damaged_blob_ends_a_dump_before_its_bytes(
-    backend: MemoryBackend, store: BlobStore, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("icebrick.engine.block.restore.WINDOW", BLOCK)
     image = save(store, CONTENT)
@@ -258,7 +238,8 @@ def test_a_damaged_blob_ends_a_dump_before_its_bytes(
     assert b"".join(parts) == CONTENT[: 5 * BLOCK]
 
 
-def test_damage_where_the_target_is_right_already_does_no_harm(backend: MemoryBackend, store: BlobStore) -> None:
+@pytest.mark.damages_repository("a byte of a blob is wrong")
+def test_damage_where_the_target_is_right_already_does_no_harm(backend: Backend, store: BlobStore) -> None:
     image = save(store, CONTENT)
     flip_byte_of(backend, store, digest(CONTENT[:BLOCK]), 20)
     target = BytesTarget(len(CONTENT), CONTENT)
@@ -266,7 +247,8 @@ def test_damage_where_the_target_is_right_already_does_no_harm(backend: MemoryBa
     assert target.content() == CONTENT
 
 
-def test_a_pack_that_is_gone_is_named(backend: MemoryBackend, store: BlobStore) -> None:
+@pytest.mark.damages_repository("a pack is gone")
+def test_a_pack_that_is_gone_is_named(backend: Backend, store: BlobStore) -> None:
     image = save(store, CONTENT)
     packs = [info.handle for info in backend.list_files(FileType.PACK)]
     for handle in packs:
@@ -355,8 +337,8 @@ def test_progress_reaches_the_size_of_the_image(store: BlobStore, content: bytes
     assert progress.done == progress.total == len(content)
 
 
-def test_a_restore_by_another_process_gives_the_same(backend: MemoryBackend, store: BlobStore) -> None:
+def test_a_restore_by_another_process_gives_the_same(backend: Backend, store: BlobStore, key: Key) -> None:
     image = save(store, CONTENT)
     target = BytesTarget(len(CONTENT))
-    restore_image(image, load_blobstore(backend, KEY), target)
+    restore_image(image, load_blobstore(backend, key), target)
     assert target.content() == CONTENT
