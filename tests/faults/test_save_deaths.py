@@ -28,7 +28,7 @@ OPTIONS = BlockOptions(block_size=BLOCK, threads=2)
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several packs and index files from little data."""
     monkeypatch.setattr("icebrick.repository.packer.PACK_SIZE", 3 * BLOCK)
-    monkeypatch.setattr("icebrick.repository.blobwriter.INDEX_BLOBS", 9)
+    monkeypatch.setattr("icebrick.repository.packwriter.INDEX_BLOBS", 9)
 
 
 def noise(blocks: int, seed: int) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from icebrick.backend.base import FileType
-from icebrick.repository import blobwriter, packer
+from icebrick.repository import packer, packwriter
 from icebrick.repository.blob import BlobDecoder
 from icebrick.repository.blobstore import load_blobstore
 from icebrick.repository.crypto import new_key
@@ -40,7 +40,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(packer, "PACK_SIZE", 2 << 10)
-        self.patch.setattr(blobwriter, "INDEX_BLOBS", 6)
+        self.patch.setattr(packwriter, "INDEX_BLOBS", 6)
         self.medium = empty_repository(KEY)
         self.store = load_blobstore(self.medium, KEY)
         self.promised: dict[tuple[BlobType, bytes], bytes] = {}

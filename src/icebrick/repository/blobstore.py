@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.blockdev import Data
@@ -12,11 +12,12 @@ from icebrick.errors import CorruptDataError, FileMissingError, ShortReadError
 from icebrick.parallel import Pool
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blob import BlobDecoder, PackedBlob
-from icebrick.repository.blobwriter import BlobWriter
+from icebrick.repository.blobwriter import BlobWriter, open_writer
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType
 from icebrick.repository.index import Index, Places
 from icebrick.repository.indexfile import decode_index
+from icebrick.repository.packwriter import PackWriter
 from icebrick.repository.unpacked import load_unpacked
 
 MAX_GAP = 64 << 10
@@ -60,6 +61,20 @@ class BlobStore:
         with self._decoders.borrow() as decoder:
             return bytes(_proven(decoder, blob, memoryview(sealed), handle))
 
+    def load_part(self, pack: bytes, offset: int, length: int) -> bytes:
+        """What is stored in a pack there, as it is; less where the pack ends. CorruptDataError when it is not there."""
+        handle = _pack_handle(pack)
+        try:
+            end = min(offset + length, self._backend.stat(handle).size)
+        except FileMissingError as error:
+            raise CorruptDataError(f"a pack that the index names is missing: {error}") from error
+        return self._read(handle, offset, max(offset, end))
+
+    def open_blob(self, pack: bytes, blob: PackedBlob, sealed: memoryview) -> bytes:
+        """The plaintext of what was loaded, proven to have the blob's id; CorruptDataError when it is damaged."""
+        with self._decoders.borrow() as decoder:
+            return bytes(_proven(decoder, blob, sealed, _pack_handle(pack)))
+
     def places(self, ids: bytes) -> Places:
         """Of many data blobs at once; see `Index.places`."""
         with self._index_lock:
@@ -87,13 +102,22 @@ class BlobStore:
         except (FileMissingError, ShortReadError) as error:
             raise CorruptDataError(f"a pack that the index names is damaged: {error}") from error
 
-    def writer(self) -> AbstractContextManager[BlobWriter]:
+    @contextmanager
+    def writer(self) -> Iterator[BlobWriter]:
         """A block in which blobs can be saved: left normally, all of them and the index are durable.
 
         Left by an exception, no more is written; packs already stored stay, unused until the index is rebuilt, apart
         from those of the index files written on the way.
         """
-        return BlobWriter(self._backend, self._key, self._known, self._add_pack).open()
+        with self.pack_writer() as packs, open_writer(packs) as writer:
+            yield writer
+
+    def pack_writer(self) -> AbstractContextManager[PackWriter]:
+        """A block in which several save blobs, each with a writer of its own (`blobwriter.open_writer`).
+
+        It commits nothing: that is for each of them. What nobody has committed may be lost.
+        """
+        return PackWriter(self._backend, self._key, self._known, self._add_pack).open()
 
     def _known(self, blob_type: BlobType, blob_id: bytes) -> bool:
         return self.has(blob_type, blob_id)

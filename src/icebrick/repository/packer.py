@@ -65,17 +65,26 @@ class PackBuffers:
 
 
 class Packer:
-    """Collects blobs of one type into one pack after the other. Belongs to one thread at a time."""
+    """Collects blobs of one type into one pack after the other. Belongs to one thread at a time.
+
+    `stored` counts the bytes that all its blobs take in packs.
+    """
 
     def __init__(self, key: Key, blob_type: BlobType, buffers: PackBuffers) -> None:
+        self.type = blob_type
+        self.stored = 0
         self._key = key
-        self._type = blob_type
         self._buffers = buffers
         self._zstd = zstandard.ZstdCompressor(compression_params=COMPRESSION)
         self._decoder = BlobDecoder(key)
         self._buffer: mmap.mmap | None = None
         self._blobs: list[PackedBlob] = []
         self._end = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pack is under way."""
+        return self._buffer is None
 
     def add(self, blob_id: bytes, plain: Data) -> FinishedPack | None:
         """Put a blob in; the pack that it did not fit into, or that it filled."""
@@ -107,8 +116,9 @@ class Packer:
             self._buffer, self._end = self._buffers.take(needed + header_size(1)), 0
         with memoryview(self._buffer) as view:
             self._key.seal_into(stored, view[self._end : self._end + needed])
-        self._blobs.append(PackedBlob(self._type, blob_id, self._end, needed, uncompressed_length))
+        self._blobs.append(PackedBlob(self.type, blob_id, self._end, needed, uncompressed_length))
         self._end += needed
+        self.stored += needed
         if full is None and (self._end >= PACK_SIZE or len(self._blobs) >= MAX_BLOBS):
             return self.finish()
         return full

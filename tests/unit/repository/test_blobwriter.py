@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("no_thread_outlives_its_test")
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many packs and several index files from little data."""
     monkeypatch.setattr("icebrick.repository.packer.PACK_SIZE", 16 << 10)
-    monkeypatch.setattr("icebrick.repository.blobwriter.INDEX_BLOBS", 10)
+    monkeypatch.setattr("icebrick.repository.packwriter.INDEX_BLOBS", 10)
 
 
 def blobs(count: int, seed: int = 0, size: int = 4000) -> list[bytes]:
@@ -118,9 +118,10 @@ def test_the_statistics_count_what_was_added_and_nothing_else(backend: Recording
             writer.save(DATA, data)
         writer.save(TREE, b"tree")
     stats = writer.stats
-    sizes = sum(backend.stat(handle).size for handle in backend.saved[-stats.packs - 1 : -1])
     assert (stats.data_blobs, stats.tree_blobs, stats.bytes_added) == (2, 1, 8004)
-    assert (stats.packs, stats.bytes_packed) == (2, sizes)
+    added = [(DATA, data) for data in blobs(5)[3:]] + [(TREE, b"tree")]
+    places = [store.find(blob_type, digest(data)) for blob_type, data in added]
+    assert stats.bytes_packed == sum(place[1].length for place in places if place)
 
 
 def test_a_writer_holds_what_it_was_given_before_that_is_stored(backend: RecordingBackend, store: BlobStore) -> None:
@@ -141,7 +142,7 @@ def test_after_an_exception_in_the_block_nothing_more_is_written(backend: Record
 def test_what_an_interrupted_writer_stored_is_not_taken_for_indexed_by_the_next(
     backend: RecordingBackend, store: BlobStore, key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icebrick.repository.blobwriter.INDEX_BLOBS", 1 << 20)
+    monkeypatch.setattr("icebrick.repository.packwriter.INDEX_BLOBS", 1 << 20)
     with pytest.raises(KeyboardInterrupt), store.writer() as writer:
         for data in blobs(20):
             writer.save(DATA, data)
@@ -154,7 +155,7 @@ def test_what_an_interrupted_writer_stored_is_not_taken_for_indexed_by_the_next(
 def test_a_writer_does_not_rely_on_packs_that_another_has_not_indexed_yet(
     backend: RecordingBackend, store: BlobStore, key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icebrick.repository.blobwriter.INDEX_BLOBS", 1 << 20)
+    monkeypatch.setattr("icebrick.repository.packwriter.INDEX_BLOBS", 1 << 20)
     with pytest.raises(KeyboardInterrupt), store.writer() as slow:
         for data in blobs(20):
             slow.save(DATA, data)
