@@ -36,6 +36,7 @@ _KINDS_BACK = {go: unix for unix, go in _KINDS.items()}
 _SPECIAL = {stat.S_ISUID: MODE_SETUID, stat.S_ISGID: MODE_SETGID, stat.S_ISVTX: MODE_STICKY}
 
 _ENTRY = 2 * ID_SIZE + 3  # one id in a list: two quotation marks, the digits, a comma
+_AT_ONCE = 1 << 12  # so many ids of a long list are converted together
 _LONG = 64 * _ENTRY  # lists from this size on are converted as a whole
 _CONTENT = b'"content":['
 
@@ -96,20 +97,20 @@ def st_mode(mode: int) -> int:
     return mode & 0o777 | _KINDS_BACK[kind] | sum(unix for unix, go in _SPECIAL.items() if mode & go)
 
 
-def encode_tree(nodes: Iterable[Node]) -> bytes:
+def encode_tree(nodes: Iterable[Node]) -> bytearray:
     """The blob of a tree, sorted here; ValueError when two nodes have one name."""
     ordered = sorted(nodes, key=lambda node: os.fsencode(node.name))
     for node, following in itertools.pairwise(ordered):
         if node.name == following.name:
             raise ValueError(f"two nodes named {node.name!r}")
-    parts: list[bytes | memoryview] = [b'{"nodes":[']
-    for node in ordered:
-        parts += _encode_node(node)
-        parts.append(b",")
-    if ordered:
-        parts.pop()
-    parts.append(b"]}\n")
-    return b"".join(parts)
+    tree = bytearray(b'{"nodes":[')
+    for number, node in enumerate(ordered):
+        if number:
+            tree += b","
+        for part in _encode_node(node):
+            tree += part
+    tree += b"]}\n"
+    return tree
 
 
 def _encode_node(node: Node) -> Iterator[bytes | memoryview]:
@@ -155,12 +156,14 @@ def _encode_content(node: Node) -> Iterator[bytes | memoryview]:
     if not count:
         yield b"[]" if node.type == "file" else b"null"  # as restic: other nodes never had a list
         return
-    entries = np.empty((count, _ENTRY), dtype=np.uint8)
-    entries[:, 0] = entries[:, -2] = ord('"')
-    entries[:, -1] = ord(",")
-    entries[:, 1:-2] = np.frombuffer(binascii.hexlify(node.content), dtype=np.uint8).reshape(count, 2 * ID_SIZE)
-    yield b"["
-    yield entries.reshape(-1).data[:-1]
+    for start in range(0, count, _AT_ONCE):
+        ids = node.content[start * ID_SIZE : (start + _AT_ONCE) * ID_SIZE]
+        entries = np.empty((len(ids) // ID_SIZE, _ENTRY), dtype=np.uint8)
+        entries[:, 0] = ord(",")
+        entries[0, 0] = ord(",") if start else ord("[")
+        entries[:, 1] = entries[:, -1] = ord('"')
+        entries[:, 2:-1] = np.frombuffer(binascii.hexlify(ids), dtype=np.uint8).reshape(-1, 2 * ID_SIZE)
+        yield entries.reshape(-1).data
     yield b"]"
 
 

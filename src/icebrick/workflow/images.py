@@ -51,9 +51,8 @@ class Images:
     def save(self, source: BlockSource, spec: ImageSpec) -> ImageBackup:
         """Back the source up: packs, index and then the snapshot are durable on return."""
         started = now()
-        baseline = None if spec.parent is None else self._baseline(spec.parent)
         with self.store.writer() as writer:
-            result = backup_image(source, writer, spec.moment, baseline=baseline, progress=self._progress)
+            result = self._back_up(source, writer, spec)
             tree = _save_tree(writer, result, spec)
         summary = _summary(started, result, writer.stats, changed=spec.parent is not None)
         snapshot = Snapshot(
@@ -72,6 +71,10 @@ class Images:
         log.info("saved snapshot=%s path=%s bytes=%d", snapshot_id, spec.naming.path, result.image.size)
         self.snapshots.append(replace(snapshot, id=snapshot_id))
         return _report(spec, snapshot_id, result, summary)
+
+    def _back_up(self, source: BlockSource, writer: BlobWriter, spec: ImageSpec) -> ImageResult:
+        baseline = None if spec.parent is None else self._baseline(spec.parent)
+        return backup_image(source, writer, spec.moment, baseline=baseline, progress=self._progress)
 
     def find(self, snapshot: Snapshot) -> StoredImage:
         """RepositoryError when the snapshot holds no image, CorruptDataError when it is damaged."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from icebrick.blockdev import BlockSource
+from icebrick.blockdev import BlockSource, Data
 from icebrick.engine.block.blocks import BLOCK_SIZE, Blocks, Mask, Range, runs, stripes
 from icebrick.engine.block.changes import SAMPLES, ChangeMap
 from icebrick.engine.block.fingerprint import FINGERPRINT_SIZE, Fingerprints, new_fingerprint_key
 from icebrick.engine.block.image import StoredImage, block_ids, save_image
+from icebrick.engine.block.rows import zero_rows
 from icebrick.engine.block.zerolist import ZERO_BLOCK
 from icebrick.engine.block.zeros import ZeroTest
 from icebrick.parallel import Pool, Workers
@@ -77,12 +78,12 @@ class ImageResult:
 
 @dataclass(frozen=True, slots=True)
 class _Parent:
-    ids: bytes
+    ids: Data
     fingerprints: Fingerprints
     changes: ChangeMap | None
 
     def id_of(self, number: int) -> bytes:
-        return self.ids[number * ID_SIZE : (number + 1) * ID_SIZE]
+        return bytes(self.ids[number * ID_SIZE : (number + 1) * ID_SIZE])
 
 
 def backup_image(
@@ -122,9 +123,9 @@ class _ImageBackup:
         self, source: BlockSource, writer: BlobWriter, blocks: Blocks, parent: _Parent | None, task: Task
     ) -> None:
         self._source, self._writer, self._blocks, self._parent, self._task = source, writer, blocks, parent, task
-        self.ids = bytearray(blocks.count * ID_SIZE)  # zero until known: as for blocks of zeros
+        self.ids = zero_rows(blocks.count * ID_SIZE)  # zero until known: as for blocks of zeros
         key = parent.fingerprints.key if parent else new_fingerprint_key()
-        self._values = bytearray(blocks.count * FINGERPRINT_SIZE)
+        self._values = zero_rows(blocks.count * FINGERPRINT_SIZE)
         self.fingerprints = Fingerprints(blocks, key, self._values)
         self.stats = ImageStats(blocks=blocks.count)
         self._lock = threading.Lock()  # guards stats

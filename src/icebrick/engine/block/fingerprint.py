@@ -11,15 +11,17 @@ block; all numbers little endian. A block of zeros has the fingerprint zero.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from icebrick.blockdev import Data
 from icebrick.engine.block.blocks import Blocks
+from icebrick.engine.block.rows import zero_rows
 
 FINGERPRINT_SIZE = 16
 SEGMENT = 64 << 10
@@ -46,7 +48,7 @@ class Fingerprints:
 
     blocks: Blocks
     key: bytes = field(repr=False)
-    values: bytes | bytearray = field(repr=False)
+    values: Data = field(repr=False)
     """16 bytes for each block, in order."""
 
     def of(self, number: int) -> bytes:
@@ -72,15 +74,21 @@ def encode_fingerprints(fingerprints: Fingerprints) -> Iterator[bytes]:
         yield bytes(fingerprints.values[start : start + SEGMENT])
 
 
-def decode_fingerprints(data: bytes) -> Fingerprints:
-    """ValueError when it is not such a file, or one of a later version."""
-    if len(data) < _HEADER.size:
+def decode_fingerprints(length: int, parts: Iterable[bytes]) -> Fingerprints:
+    """From the file's length and its blobs, the first with the header; ValueError for another file or version."""
+    rest = iter(parts)
+    head = next(rest, b"")
+    if len(head) < _HEADER.size:
         raise ValueError("a fingerprint file ends in its header")
-    magic, key, block_size, _, size = _HEADER.unpack_from(data)
+    magic, key, block_size, _, size = _HEADER.unpack_from(head)
     if magic != _MAGIC or not block_size:
         raise ValueError("not a fingerprint file of version 1")
     blocks = Blocks(size, block_size)
-    values = data[_HEADER.size :]
-    if len(values) != blocks.count * FINGERPRINT_SIZE:
-        raise ValueError(f"{len(values)} bytes of fingerprints for {blocks.count} blocks")
+    if length != _HEADER.size + blocks.count * FINGERPRINT_SIZE:
+        raise ValueError(f"{length} bytes of fingerprints for {blocks.count} blocks")
+    values, end = zero_rows(blocks.count * FINGERPRINT_SIZE), 0
+    for part in itertools.chain([head[_HEADER.size :]], rest):
+        start, end = end, end + len(part)
+        if part.strip(b"\0"):  # rows of zeros take no memory until they are written
+            values[start:end] = part
     return Fingerprints(blocks, key, values)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from icebrick.blockdev import Data
 from icebrick.engine.block.fingerprint import FINGERPRINT_SIZE, Fingerprints, decode_fingerprints, encode_fingerprints
-from icebrick.engine.block.zerolist import ZERO_BLOCK, lines_with, narrowed, widened
+from icebrick.engine.block.zerolist import id_lines, narrowed, widened
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.blobwriter import BlobWriter
@@ -39,7 +40,9 @@ class StoredImage:
 
 def image_digest(size: int, content: bytes) -> str:
     """See `StoredImage.digest`."""
-    return hashlib.sha256(size.to_bytes(8, "little") + content).hexdigest()
+    whole = hashlib.sha256(size.to_bytes(8, "little"))
+    whole.update(content)
+    return whole.hexdigest()
 
 
 def find_image(store: BlobStore, tree: bytes) -> StoredImage | None:
@@ -55,15 +58,16 @@ def _load_fingerprints(store: BlobStore, node: Node | None) -> Fingerprints | No
     """None when there are none, or none that can be used: they only save work."""
     if node is None or node.type != "file":
         return None
-    ids = (node.content[i : i + ID_SIZE] for i in range(0, len(node.content), ID_SIZE))
+    ids = [node.content[i : i + ID_SIZE] for i in range(0, len(node.content), ID_SIZE)]
     try:
-        return decode_fingerprints(b"".join(store.load(BlobType.DATA, blob_id) for blob_id in ids))
+        length = sum(store.size(BlobType.DATA, blob_id) for blob_id in ids)
+        return decode_fingerprints(length, (store.load(BlobType.DATA, blob_id) for blob_id in ids))
     except (CorruptDataError, ValueError) as error:
         log.warning("fingerprints not usable, reading everything: %s", error)
         return None
 
 
-def block_ids(image: StoredImage) -> bytes | None:
+def block_ids(image: StoredImage) -> memoryview | None:
     """The id of each block, zero for blocks of zeros; None when the image is not made of blocks as ours are.
 
     Also None when the fingerprints call other blocks zeros than the content does.
@@ -73,18 +77,15 @@ def block_ids(image: StoredImage) -> bytes | None:
     blocks = image.fingerprints.blocks
     if blocks.size != image.size:
         return None
-    lines = narrowed(image.content, blocks)
-    if len(lines) != blocks.count:
+    ids = narrowed(image.content, blocks)
+    if ids is None:
         return None
     values = np.frombuffer(image.fingerprints.values, dtype=np.uint64).reshape(-1, FINGERPRINT_SIZE // 8)
-    zeros = ~values.any(axis=1)
-    if (zeros != lines_with(lines, ZERO_BLOCK)).any():
-        return None
-    return lines.tobytes()
+    return ids if (values.any(axis=1) == id_lines(ids).any(axis=1)).all() else None
 
 
 def save_image(
-    writer: BlobWriter, ids: bytearray, fingerprints: Fingerprints, moment: Timestamp
+    writer: BlobWriter, ids: Data, fingerprints: Fingerprints, moment: Timestamp
 ) -> tuple[StoredImage, tuple[Node, ...]]:
     """Store what makes an image out of its blocks (`ids` as from `block_ids`): zeros, fingerprints; its two nodes."""
     blocks = fingerprints.blocks

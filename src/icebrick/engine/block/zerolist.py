@@ -9,12 +9,15 @@ Inside, a list has one line a block, and zero for a block of zeros. As it is sto
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from icebrick.blockdev import Data
 from icebrick.engine.block.blocks import Blocks
+from icebrick.engine.block.rows import ROWS_AT_ONCE, zero_rows
 from icebrick.engine.block.zeros import SPARSE_ZERO, WIDE_BLOCKS, zero_id
 from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import ID_SIZE, BlobType
@@ -25,7 +28,7 @@ ZERO_BLOCK = bytes(ID_SIZE)
 Array = npt.NDArray[Any]
 
 
-def id_lines(ids: bytes | bytearray) -> Array:
+def id_lines(ids: Data) -> Array:
     """Packed ids as a table of one id a line, in four numbers each; shares the memory of `ids`."""
     return np.frombuffer(ids, dtype=np.uint64).reshape(-1, ID_SIZE // 8)
 
@@ -36,53 +39,69 @@ def lines_with(lines: Array, blob_id: bytes) -> Array:
     return mask
 
 
-def widened(writer: BlobWriter, ids: bytearray, blocks: Blocks) -> bytes:
+def widened(writer: BlobWriter, ids: Data, blocks: Blocks) -> bytes:
     """The list as it is stored, from one line a block; the blobs of zeros that it needs are saved."""
-    lines = id_lines(ids).copy()
+    lines = id_lines(ids)
     zeros = lines_with(lines, ZERO_BLOCK)
-    if not zeros.any():
-        return lines.tobytes()
+    names = [ZERO_BLOCK]
+    named = np.zeros(blocks.count, dtype=np.uint8)  # which of the names a line gets; 0: it keeps its own
+    repeats = np.ones(blocks.count, dtype=np.uint16)
 
-    def save_zeros(length: int) -> Array:
-        return id_lines(writer.save(BlobType.DATA, bytes(length)))
+    def name(which: int | Array, length: int) -> None:
+        names.append(writer.save(BlobType.DATA, bytes(length)))
+        named[which] = len(names) - 1
 
     last = blocks.count - 1
-    if zeros[last] and blocks.length(last) != blocks.block_size:
-        lines[last] = save_zeros(blocks.length(last))
+    if zeros.any() and zeros[last] and blocks.length(last) != blocks.block_size:
+        name(last, blocks.length(last))
         zeros[last] = False
-        if not zeros.any():
-            return lines.tobytes()
-    first = int(np.argmax(zeros))
-    lines[zeros] = save_zeros(blocks.block_size)
-    repeats = np.ones(blocks.count, dtype=np.intp)
-    if parts := _sparse_parts(blocks):
-        zeros[first] = False
-        lines[first] = save_zeros(SPARSE_ZERO)
-        repeats[first] = parts
-    groups = zeros[: blocks.count // WIDE_BLOCKS * WIDE_BLOCKS].reshape(-1, WIDE_BLOCKS).all(axis=1)
-    wide = np.flatnonzero(groups) * WIDE_BLOCKS
-    if len(wide):
-        lines[wide] = save_zeros(WIDE_BLOCKS * blocks.block_size)
-        for following in range(1, WIDE_BLOCKS):
-            repeats[wide + following] = 0
-    return np.repeat(lines, repeats, axis=0).tobytes()
+    if zeros.any():
+        first = int(np.argmax(zeros))
+        name(zeros, blocks.block_size)
+        if parts := _sparse_parts(blocks):
+            name(first, SPARSE_ZERO)
+            repeats[first] = parts
+            zeros[first] = False
+        groups = zeros[: blocks.count // WIDE_BLOCKS * WIDE_BLOCKS].reshape(-1, WIDE_BLOCKS).all(axis=1)
+        wide = np.flatnonzero(groups) * WIDE_BLOCKS
+        if len(wide):
+            name(wide, WIDE_BLOCKS * blocks.block_size)
+            for following in range(1, WIDE_BLOCKS):
+                repeats[wide + following] = 0
+    return b"".join(_stored(lines, repeats, named, id_lines(b"".join(names))))
 
 
-def narrowed(content: bytes, blocks: Blocks) -> Array:
-    """One line a block again; of a list that is not ours, some other number of lines."""
-    lines = id_lines(_join_sparse_zero(content, blocks))
-    wide = lines_with(lines, zero_id(WIDE_BLOCKS * blocks.block_size))
-    lines = np.repeat(lines, np.where(wide, WIDE_BLOCKS, 1), axis=0)
-    lines[np.repeat(wide, np.where(wide, WIDE_BLOCKS, 1))] = 0
+def _stored(lines: Array, repeats: Array, named: Array, names: Array) -> Iterator[bytes]:
+    """The lines, those `named` replaced, each as often as `repeats` says; in parts."""
+    for start in range(0, len(lines), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        rows, which = lines[part].copy(), named[part]
+        rows[which > 0] = names[which[which > 0]]
+        yield np.repeat(rows, repeats[part], axis=0).tobytes()
+
+
+def narrowed(content: bytes, blocks: Blocks) -> memoryview | None:
+    """One line a block again; None when it is a list of another number of blocks."""
+    lines = id_lines(content)
+    zeros = lines_with(lines, zero_id(WIDE_BLOCKS * blocks.block_size))
+    counts = np.where(zeros, np.uint8(WIDE_BLOCKS), np.uint8(1))
     for length in {blocks.block_size, blocks.length(blocks.count - 1)}:
-        lines[lines_with(lines, zero_id(length))] = 0
-    return lines
-
-
-def _join_sparse_zero(content: bytes, blocks: Blocks) -> bytes:
-    run = zero_id(SPARSE_ZERO) * _sparse_parts(blocks)
-    start = _find_id(content, run) if run else -1
-    return content if start < 0 else content[:start] + ZERO_BLOCK + content[start + len(run) :]
+        zeros |= lines_with(lines, zero_id(length))
+    parts = _sparse_parts(blocks)
+    start = _find_id(content, zero_id(SPARSE_ZERO) * parts) // ID_SIZE if parts else -1
+    if start >= 0:
+        zeros[start : start + parts] = True
+        counts[start + 1 : start + parts] = 0
+    if counts.sum() != blocks.count:
+        return None
+    behind = np.cumsum(counts, dtype=np.int64)
+    ids = zero_rows(blocks.count * ID_SIZE)
+    table = np.frombuffer(ids, dtype=np.uint64).reshape(-1, ID_SIZE // 8)
+    data = np.flatnonzero(~zeros)
+    for first in range(0, len(data), ROWS_AT_ONCE):
+        part = data[first : first + ROWS_AT_ONCE]
+        table[behind[part] - 1] = lines[part]
+    return ids
 
 
 def _find_id(content: bytes, wanted: bytes) -> int:
