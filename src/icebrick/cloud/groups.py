@@ -137,7 +137,7 @@ class CinderGroups:
 
     def _change(self, group_id: str, changes: Json, doing: str) -> None:
         what = Resource("group", group_id)
-        self._lifecycle.settled(lambda: self._brief(group_id), _CHANGING, what)
+        self._lifecycle.at_rest(lambda: self._brief(group_id), _CHANGING, what)
         self._api.put(f"/groups/{group_id}", {"group": changes}, doing)
         self._lifecycle.until_available(lambda: self._brief(group_id), what)
 

@@ -42,6 +42,15 @@ class Lifecycle:
             raise UnexpectedStateError(f"{what} is in state error_deleting", hint=what.admin_hint)
         return found
 
+    def at_rest(self, find: Callable[[], S | None], changing: frozenset[str], what: Resource) -> S | None:
+        """As `settled`, before something new is begun: Interrupted when the run is to end."""
+
+        def look() -> S | None:
+            self._waiter.stop.check()
+            return find()
+
+        return self.settled(look, changing, what)
+
     @contextmanager
     def discarded_on_error(self, delete: Callable[[], None], what: Resource) -> Iterator[None]:
         """What the block makes and then fails with is deleted; that this fails too is left to a later cleanup."""

@@ -12,31 +12,37 @@ from icebrick import __version__
 from icebrick.cloud.api import CinderApi
 from icebrick.cloud.base import Cloud, Project
 from icebrick.cloud.cinder import CinderCloud
+from icebrick.cloud.nova import NovaServers
 from icebrick.cloud.translate import error_from_response, translated
 from icebrick.cloud.wait import Pace, Waiter
 from icebrick.errors import AccessForbiddenError, CloudError, UsageError
+from icebrick.parallel import Stop
 
 _LOG = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 120.0
 """Seconds for one request. Cinder itself gives a storage driver 60 to connect a volume."""
 
-_SERVICE = "block-storage"
+_BLOCK_STORAGE = "block-storage"
+_COMPUTE = "compute"
 _ADMIN = "admin"
 """The role that Cinder's own policy takes for an administrator of all projects, whatever project it is in."""
 _OLDEST = (3, 59)
 """The first microversion in which transfers are listed by pages; later than all else that is needed."""
 _NEWEST = (3, 71)
 """The newest that was tested; a later one may change what a request means."""
+_COMPUTE_OLDEST = (2, 1)
+_COMPUTE_NEWEST = (2, 89)
+"""Of Nova's, likewise. From 2.101 on attaching is another request."""
 
 
-def connect(name: str | None = None, *, pace: Pace | None = None) -> CinderCloud:
+def connect(name: str | None = None, *, pace: Pace | None = None, stop: Stop | None = None) -> CinderCloud:
     """The cloud `name` of clouds.yaml; without a name, what OS_CLOUD or the other OS_* variables say.
 
     UsageError when that is not there or incomplete, AccessForbiddenError when the login is refused,
     CloudUnavailableError when Keystone or Cinder does not answer, CloudError when this Cinder is too old.
     """
-    waiter = Waiter(pace)
+    waiter = Waiter(pace, stop=stop)
     return waiter.retry(lambda: _connect(name, waiter))
 
 
@@ -57,7 +63,7 @@ def _cloud(connection: Any, doing: str, waiter: Waiter) -> CinderCloud:
                 connection.session.timeout = REQUEST_TIMEOUT
             access = connection.session.auth.get_access(connection.session)
             project = _project(access, doing)
-            service = _block_storage(connection)
+            service = _service(connection, _BLOCK_STORAGE, "3")
             microversion = negotiated(*_microversions(service, doing))
     except BaseException:
         connection.close()
@@ -69,12 +75,16 @@ def _cloud(connection: Any, doing: str, waiter: Waiter) -> CinderCloud:
         with closing(waiter.retry(lambda: _rescoped(connection, access, project_id, waiter))) as cloud:
             yield cloud
 
+    def find_servers(cloud: Cloud) -> NovaServers:
+        return waiter.retry(lambda: _servers(connection, cloud, waiter))
+
     return CinderCloud(
         CinderApi(service, microversion, waiter),
         project,
         waiter,
         admin=_ADMIN in access.role_names,
         in_project=in_project,
+        find_servers=find_servers,
         close=connection.close,
     )
 
@@ -91,8 +101,17 @@ def _rescoped(connection: Any, access: Any, project_id: str, waiter: Waiter) -> 
     return _cloud(scoped, doing, waiter)
 
 
-def _block_storage(connection: Any) -> Any:
-    """The session bound to Cinder's endpoint, as the cloud's configuration wants it (region, interface, override).
+def _servers(connection: Any, cloud: Cloud, waiter: Waiter) -> NovaServers:
+    doing = "find the compute service"
+    with translated(doing):
+        service = _service(connection, _COMPUTE, "2")
+        _, newest = _microversions(service, doing)
+    microversion = _dotted(min(newest or _COMPUTE_OLDEST, _COMPUTE_NEWEST))
+    return NovaServers(CinderApi(service, microversion, waiter), cloud, waiter)
+
+
+def _service(connection: Any, kind: str, major: str) -> Any:
+    """The session bound to a service's endpoint, as the cloud's configuration wants it (region, interface, override).
 
     keystoneauth's plain adapter: the SDK's own warns of deprecated parts of itself at every request.
     """
@@ -101,13 +120,13 @@ def _block_storage(connection: Any) -> Any:
     config = connection.config
     return Adapter(
         session=connection.session,
-        service_type=config.get_service_type(_SERVICE),
-        service_name=config.get_service_name(_SERVICE),
-        interface=config.get_interface(_SERVICE),
-        region_name=config.get_region_name(_SERVICE),
-        endpoint_override=config.get_endpoint(_SERVICE),
-        min_version="3",
-        max_version="3.latest",
+        service_type=config.get_service_type(kind),
+        service_name=config.get_service_name(kind),
+        interface=config.get_interface(kind),
+        region_name=config.get_region_name(kind),
+        endpoint_override=config.get_endpoint(kind),
+        min_version=major,
+        max_version=f"{major}.latest",
         raise_exc=False,
     )
 

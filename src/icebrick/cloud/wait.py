@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from icebrick.errors import CloudUnavailableError, UnexpectedStateError
+from icebrick.parallel import Stop
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,11 +85,13 @@ class Waiter:
         self,
         pace: Pace | None = None,
         *,
+        stop: Stop | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.pace = pace or Pace()
+        self.stop = stop or Stop()
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -97,10 +100,12 @@ class Waiter:
         """The first fresh copy whose status is in `ready`.
 
         UnexpectedStateError when it goes to a failed state, or is still something else after `seconds`.
-        What `look` raises is raised: a resource that vanished is a ResourceMissingError.
+        What `look` raises is raised: a resource that vanished is a ResourceMissingError. Interrupted when the run
+        is to end; the other waits go on then, for they clear up.
         """
 
         def arrived(found: S) -> bool:
+            self.stop.check()
             if found.status.startswith("error"):
                 raise UnexpectedStateError(f"{what} went to state {found.status}")
             return found.status in ready

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from icebrick.cloud.wait import Pace, Waiter
+from icebrick.parallel import Stop
 
 
 @dataclass
@@ -68,8 +69,8 @@ class FakeClock:
         self.naps.append(seconds)
         self.now += seconds
 
-    def waiter(self, pace: Pace | None = None) -> Waiter:
-        return Waiter(pace, clock=lambda: self.now, sleep=self.sleep, jitter=lambda: 0.5)
+    def waiter(self, pace: Pace | None = None, stop: Stop | None = None) -> Waiter:
+        return Waiter(pace, stop=stop, clock=lambda: self.now, sleep=self.sleep, jitter=lambda: 0.5)
 
 
 def in_turn(values: Iterable[Any]) -> Callable[[], Any]:
