@@ -14,6 +14,8 @@ from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy, RetryTime
 from icebrick.testing.backend_contract import BackendContract, DirectoryBackendContract
 from icebrick.testing.faults import DyingBackend, Fault, FaultyBackend, Kind, Op, random_faults
 
+pytestmark = pytest.mark.damages_repository("to a backend, files are mere bytes")
+
 
 class TestLocal(DirectoryBackendContract):
     @pytest.fixture

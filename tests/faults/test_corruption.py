@@ -26,6 +26,7 @@ from icebrick.testing.repositories import add_foreign_lock, copy_files, in_memor
 from icebrick.testing.restic import Restic
 
 PASSWORD = "geheim"
+pytestmark = pytest.mark.damages_repository("check must find it")
 Damage = Callable[[Backend, list[Handle]], None]
 
 

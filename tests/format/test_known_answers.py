@@ -55,6 +55,7 @@ POLY1305_AES = [
 ]
 
 
+@pytest.mark.damages_repository("its packs and index are left out")
 def test_a_repository_of_stock_restic_reads_as_it_did() -> None:
     backend = MemoryBackend()
     backend.save(Handle(FileType.KEY, KEY_ID), KEY_FILE)
