@@ -12,10 +12,9 @@ import sys
 import zstandard
 
 from icebrick.attach.device import open_image
-from icebrick.engine.block.backup import default_threads
 from icebrick.engine.block.blocks import Blocks, Range, stripes
 from icebrick.engine.block.zeros import ZeroTest
-from icebrick.parallel import Pool, Workers
+from icebrick.parallel import Pool, Workers, default_threads
 from icebrick.process import keep_freed_memory
 from icebrick.repository.packer import COMPRESSION
 

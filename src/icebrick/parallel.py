@@ -68,6 +68,19 @@ class Slots:
         self._waiting: deque[threading.Condition] = deque()
         self._lock = threading.Lock()  # guards the two above
 
+    def check(self) -> None:
+        """Interrupted when the run is to end; for who works for long without a slot."""
+        self._stop.check()
+
+    def workers(self, work: Callable[[T, Slot], None], *, name: str) -> Workers[T]:
+        """As many threads as there are slots; `work` is called in a slot, and gets it with its item."""
+
+        def work_in_slot(item: T) -> None:
+            with self.take() as slot:
+                work(item, slot)
+
+        return Workers(work_in_slot, threads=self.count, name=name)
+
     @contextmanager
     def take(self) -> Iterator[Slot]:
         """One of them, for the block; waits for its turn. Interrupted when the run is to end."""

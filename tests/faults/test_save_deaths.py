@@ -14,6 +14,7 @@ from icebrick.backend.local import LocalBackend
 from icebrick.backend.memory import MemoryBackend
 from icebrick.engine.block.backup import BlockOptions
 from icebrick.engine.block.restore import dump_image, restore_image
+from icebrick.parallel import Slots
 from icebrick.repository.check import check_repository
 from icebrick.testing.bytesdevice import BytesSource, BytesTarget
 from icebrick.testing.faults import Death, DyingBackend, deaths
@@ -21,7 +22,7 @@ from icebrick.testing.images import PASSWORD, load_image, same_repository, save_
 from icebrick.testing.restic import Restic
 
 BLOCK = 4096
-OPTIONS = BlockOptions(block_size=BLOCK, threads=2)
+OPTIONS = BlockOptions(block_size=BLOCK, slots=Slots(2))
 
 
 @pytest.fixture(autouse=True)

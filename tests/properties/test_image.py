@@ -16,6 +16,7 @@ from icebrick.engine.block.fingerprint import FINGERPRINT_SIZE, Fingerprints
 from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.restore import dump_image, restore_image
 from icebrick.engine.block.verify import verify_image
+from icebrick.parallel import Slots
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import new_key
 from icebrick.repository.index import Index
@@ -82,7 +83,7 @@ class Archive:
 
 
 def small() -> Archive:
-    return Archive(BlockOptions(block_size=BLOCK, threads=2))
+    return Archive(BlockOptions(block_size=BLOCK, slots=Slots(2)))
 
 
 def changed(before: bytes, after: bytes) -> tuple[Extent, ...]:
@@ -110,7 +111,7 @@ def test_what_was_backed_up_is_restored_dumped_and_verified(content: bytes) -> N
 @given(data=st.data())
 def test_large_blocks_of_any_size_come_back(block: int, data: st.DataObject) -> None:
     content = data.draw(contents(block, most=4))
-    archive = Archive(BlockOptions(block_size=block, threads=2))
+    archive = Archive(BlockOptions(block_size=block, slots=Slots(2)))
     image = archive.save(content)
     archive.reopen()
     assert archive.dump(image) == content

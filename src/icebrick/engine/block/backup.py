@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import mmap
-import os
 import random
 import threading
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ from icebrick.engine.block.image import StoredImage, block_ids, save_image
 from icebrick.engine.block.rows import zero_rows
 from icebrick.engine.block.zerolist import ZERO_BLOCK
 from icebrick.engine.block.zeros import ZeroTest
-from icebrick.parallel import Pool, Workers
+from icebrick.parallel import Slot, Slots
 from icebrick.progress import NO_PROGRESS, Progress, Task
 from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import ID_SIZE, BlobType
@@ -31,18 +29,14 @@ log = logging.getLogger(__name__)
 STRIPE_BYTES = 8 << 20
 
 
-def default_threads() -> int:
-    """One for each processor this process may use, at least two."""
-    return max(2, len(os.sched_getaffinity(0)))
-
-
 @dataclass(frozen=True, slots=True)
 class BlockOptions:
-    """How images are read and written. Memory grows with `threads`: about 25 MiB each."""
+    """How images are read and written. Memory grows with the number of slots: about 25 MiB each."""
 
     block_size: int = BLOCK_SIZE
     """Of new images; one that has a parent keeps the parent's."""
-    threads: int = field(default_factory=default_threads)
+    slots: Slots = field(default_factory=Slots)
+    """One for all images of a run, which so are bounded together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +95,9 @@ def backup_image(
     blocks = Blocks(source.size, parent.fingerprints.blocks.block_size if parent else options.block_size)
     with progress.task("read", total=source.size, unit="B") as task:
         backup = _ImageBackup(source, writer, blocks, parent, task)
-        backup.run(options.threads)
-    image, nodes = save_image(writer, backup.ids, backup.fingerprints, moment)
+        backup.run(options.slots)
+    with options.slots.take():
+        image, nodes = save_image(writer, backup.ids, backup.fingerprints, moment)
     return ImageResult(image, nodes, backup.stats)
 
 
@@ -131,25 +126,24 @@ class _ImageBackup:
         self._lock = threading.Lock()  # guards stats
         self._fingerprint = self.fingerprints.fingerprinter()
         self._is_zero = ZeroTest(blocks.block_size)
-        self._buffers = Pool(lambda: mmap.mmap(-1, blocks.block_size))
 
-    def run(self, threads: int) -> None:
+    def run(self, slots: Slots) -> None:
         behind = 0
-        with Workers(self._read_stripe, threads=threads, name="block") as workers:
-            for stripe in stripes(self._to_read(), max(1, STRIPE_BYTES // self._blocks.block_size)):
+        with slots.workers(self._read_stripe, name="block") as workers:
+            for stripe in stripes(self._to_read(slots), max(1, STRIPE_BYTES // self._blocks.block_size)):
                 self._task.advance(self._blocks.bytes_in((behind, stripe[0])))
                 workers.put(stripe)
                 behind = stripe[1]
         self._task.advance(self._blocks.bytes_in((behind, self._blocks.count)))
         self.stats.zero = self.stats.blocks - self.stats.unchanged - self.stats.stored
 
-    def _to_read(self) -> Mask:
+    def _to_read(self, slots: Slots) -> Mask:
         """The blocks that must be read; the ids of all others are settled when this returns."""
         holding_data = self._blocks.touched(self._source.extents())
         if self._parent is None or self._parent.changes is None:
             return holding_data
         kept = self._vouched_for(self._parent) & ~self._blocks.touched(self._parent.changes.changed())
-        if not self._believable(self._parent, kept):
+        if not self._believable(self._parent, kept, slots):
             self.stats.change_map = "rejected"
             log.error("the change map is wrong: a block it calls unchanged differs; reading the whole volume")
             return holding_data
@@ -168,17 +162,17 @@ class _ImageBackup:
             mask[number] = blob_id == ZERO_BLOCK or self._writer.holds(BlobType.DATA, blob_id)
         return mask
 
-    def _believable(self, parent: _Parent, kept: Mask) -> bool:
+    def _believable(self, parent: _Parent, kept: Mask, slots: Slots) -> bool:
         candidates = np.flatnonzero(kept)
         chosen = random.SystemRandom().sample(range(len(candidates)), min(SAMPLES, len(candidates)))
-        return all(self._as_in(parent, int(candidates[position])) for position in sorted(chosen))
+        with slots.take() as slot:
+            return all(self._as_in(parent, int(candidates[position]), slot) for position in sorted(chosen))
 
-    def _as_in(self, parent: _Parent, number: int) -> bool:
-        with self._buffers.borrow() as buffer, memoryview(buffer) as whole:
-            block = whole[: self._blocks.length(number)]
-            self._source.read_into(self._blocks.offset(number), block)
-            value = bytes(FINGERPRINT_SIZE) if self._is_zero(block) else self._fingerprint(block)
-            return value == parent.fingerprints.of(number)
+    def _as_in(self, parent: _Parent, number: int, slot: Slot) -> bool:
+        block = slot.memory(self._blocks.length(number))
+        self._source.read_into(self._blocks.offset(number), block)
+        value = bytes(FINGERPRINT_SIZE) if self._is_zero(block) else self._fingerprint(block)
+        return value == parent.fingerprints.of(number)
 
     def _adopt(self, parent: _Parent, kept: Mask) -> None:
         for first, behind in runs(kept):
@@ -188,18 +182,17 @@ class _ImageBackup:
             self._values[values] = parent.fingerprints.values[values]
         self.stats.unchanged = sum(parent.id_of(number) != ZERO_BLOCK for number in np.flatnonzero(kept).tolist())
 
-    def _read_stripe(self, stripe: Range) -> None:
+    def _read_stripe(self, stripe: Range, slot: Slot) -> None:
         unchanged = stored = 0
-        with self._buffers.borrow() as buffer, memoryview(buffer) as whole:
-            for number in range(*stripe):
-                block = whole[: self._blocks.length(number)]
-                self._source.read_into(self._blocks.offset(number), block)
-                if self._is_zero(block):
-                    continue
-                if self._store(number, block):
-                    stored += 1
-                else:
-                    unchanged += 1
+        for number in range(*stripe):
+            block = slot.memory(self._blocks.length(number))
+            self._source.read_into(self._blocks.offset(number), block)
+            if self._is_zero(block):
+                continue
+            if self._store(number, block):
+                stored += 1
+            else:
+                unchanged += 1
         length = self._blocks.bytes_in(stripe)
         with self._lock:
             self.stats.unchanged += unchanged

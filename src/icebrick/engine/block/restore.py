@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.imagemap import ImageMap, map_image
 from icebrick.engine.block.zeros import ZeroTest
 from icebrick.errors import UsageError
-from icebrick.parallel import Pool, Workers
+from icebrick.parallel import Slot, Slots
 from icebrick.progress import NO_PROGRESS, Progress, Task
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import BlobStore
@@ -55,11 +54,11 @@ def restore_image(
     if target.size < image.size:
         raise UsageError(f"the target has {target.size} bytes, the image needs {image.size}")
     pieces = map_image(image, store)
-    threads = (options or BlockOptions()).threads
+    slots = (options or BlockOptions()).slots
     with progress.task("restore", total=image.size, unit="B") as task:
         restore = _ImageRestore(pieces, store, target, task)
-        restore.compare(threads)
-        restore.write(threads)
+        restore.compare(slots)
+        restore.write(slots)
     target.flush()
     return restore.stats
 
@@ -73,31 +72,29 @@ class _ImageRestore:
         self._right = pieces.zeros.copy()  # what needs no data: zeros, and what the target holds already
         self._lock = threading.Lock()  # guards stats
         self._is_zero = ZeroTest(pieces.longest)
-        self._buffers = Pool(lambda: mmap.mmap(-1, pieces.longest))
         fingerprints = pieces.image.fingerprints
         self._fingerprints = fingerprints
         self._fingerprint = fingerprints.fingerprinter() if fingerprints else None
 
-    def compare(self, threads: int) -> None:
+    def compare(self, slots: Slots) -> None:
         """Read what the target may hold; discard where zeros belong, and note what is right."""
         occupied = self._pieces.touched(_within(self._target.extents(), self._pieces.image.size))
         self._task.advance(int(self._pieces.sizes[~occupied & self._right].sum()))
-        with Workers(self._compare_stripe, threads=threads, name="compare") as workers:
+        with slots.workers(self._compare_stripe, name="compare") as workers:
             for stripe in stripes(occupied, STRIPE_PIECES):
                 workers.put(stripe)
 
-    def _compare_stripe(self, stripe: Range) -> None:
+    def _compare_stripe(self, stripe: Range, slot: Slot) -> None:
         wrong_zeros: list[Extent] = []
         matching = zeros = 0
-        with self._buffers.borrow() as buffer, memoryview(buffer) as whole:
-            for piece in range(*stripe):
-                extent = self._pieces.extent(piece)
-                if self._pieces.zeros[piece]:
-                    wrong_zeros += self._not_zero(piece, whole)
-                    zeros += extent.length
-                elif self._holds(piece, extent, whole[: extent.length]):
-                    self._right[piece] = True
-                    matching += extent.length
+        for piece in range(*stripe):
+            extent = self._pieces.extent(piece)
+            if self._pieces.zeros[piece]:
+                wrong_zeros += self._not_zero(piece, slot)
+                zeros += extent.length
+            elif self._holds(piece, extent, slot.memory(extent.length)):
+                self._right[piece] = True
+                matching += extent.length
         for extent in _joined(wrong_zeros):
             self._target.discard(extent)
         with self._lock:
@@ -105,10 +102,10 @@ class _ImageRestore:
             self.stats.discarded += sum(extent.length for extent in wrong_zeros)
         self._task.advance(zeros + matching)
 
-    def _not_zero(self, piece: int, buffer: memoryview) -> Iterator[Extent]:
+    def _not_zero(self, piece: int, slot: Slot) -> Iterator[Extent]:
         """Where the target holds something else than the piece's zeros, block by block."""
         for extent in self._pieces.extents(piece):
-            data = buffer[: extent.length]
+            data = slot.memory(extent.length)
             self._target.read_into(extent.offset, data)
             if not self._is_zero(data):
                 yield extent
@@ -122,13 +119,13 @@ class _ImageRestore:
                 return self._fingerprint(data) == self._fingerprints.of(number)
         return digest(data) == self._pieces.id_of(piece)
 
-    def write(self, threads: int) -> None:
+    def write(self, slots: Slots) -> None:
         """Load and write everything that is not right yet, in order of packs."""
-        with Workers(self._write_pack, threads=threads, name="restore") as workers:
+        with slots.workers(self._write_pack, name="restore") as workers:
             for pieces in _by_pack(self._pieces, np.flatnonzero(~self._right)):
                 workers.put(pieces)
 
-    def _write_pack(self, pieces: npt.NDArray[np.int64]) -> None:
+    def _write_pack(self, pieces: npt.NDArray[np.int64], _slot: Slot) -> None:
         written = load_pieces(self._store, self._pieces, pieces, self._target.write)
         with self._lock:
             self.stats.written += written
@@ -193,7 +190,7 @@ def dump_image(
 ) -> None:
     """Hand the image's bytes to `write`, in order; loads a window of 32 MiB at a time in parallel."""
     pieces = map_image(image, store)
-    threads = (options or BlockOptions()).threads
+    slots = (options or BlockOptions()).slots
     with progress.task("dump", total=image.size, unit="B") as task:
         for first, behind in pieces.windows(WINDOW):
             start, end = pieces.extent(first).offset, pieces.extent(behind - 1).end
@@ -202,11 +199,11 @@ def dump_image(
             def put(offset: int, data: Data, start: int = start, window: memoryview = window) -> None:
                 window[offset - start : offset - start + len(data)] = data
 
-            def load(group: npt.NDArray[np.int64], put: Callable[[int, Data], None] = put) -> None:
+            def load(group: npt.NDArray[np.int64], _slot: Slot, put: Callable[[int, Data], None] = put) -> None:
                 load_pieces(store, pieces, group, put)
 
             wanted = np.arange(first, behind)
-            with Workers(load, threads=threads, name="dump") as workers:
+            with slots.workers(load, name="dump") as workers:
                 for group in _by_pack(pieces, wanted[~pieces.zeros[first:behind]]):
                     workers.put(group)
             write(window)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import threading
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ from icebrick.engine.block.blocks import Range
 from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.imagemap import ImageMap, map_image
 from icebrick.engine.block.zeros import ZeroTest
-from icebrick.parallel import Pool, Workers
+from icebrick.parallel import Slot
 from icebrick.progress import NO_PROGRESS, Progress, Task
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import digest
@@ -46,9 +45,10 @@ def verify_image(
 ) -> VerifyStats:
     """Compare every byte of `source`, up to the image's size, with the image; differences are counted, not raised."""
     pieces = map_image(image, store)
+    slots = (options or BlockOptions()).slots
     with progress.task("verify", total=image.size, unit="B") as task:
         verification = _Verification(pieces, source, task)
-        with Workers(verification.check, threads=(options or BlockOptions()).threads, name="verify") as workers:
+        with slots.workers(verification.check, name="verify") as workers:
             for window in pieces.windows(STRIPE_BYTES):
                 workers.put(window)
     return verification.result()
@@ -58,27 +58,25 @@ class _Verification:
     def __init__(self, pieces: ImageMap, source: BlockSource, task: Task) -> None:
         self._pieces, self._source, self._task = pieces, source, task
         self._is_zero = ZeroTest(pieces.longest)
-        self._buffers = Pool(lambda: mmap.mmap(-1, pieces.longest))
         self._lock = threading.Lock()  # guards _wrong
         self._wrong: list[Extent] = []
 
-    def check(self, window: Range) -> None:
-        with self._buffers.borrow() as buffer, memoryview(buffer) as whole:
-            wrong = [
-                extent
-                for piece in range(*window)
-                for extent in self._pieces.extents(piece)
-                if not self._matches(piece, extent, whole)
-            ]
+    def check(self, window: Range, slot: Slot) -> None:
+        wrong = [
+            extent
+            for piece in range(*window)
+            for extent in self._pieces.extents(piece)
+            if not self._matches(piece, extent, slot)
+        ]
         with self._lock:
             self._wrong += wrong
         first, last = self._pieces.extent(window[0]), self._pieces.extent(window[1] - 1)
         self._task.advance(last.end - first.offset)
 
-    def _matches(self, piece: int, extent: Extent, buffer: memoryview) -> bool:
+    def _matches(self, piece: int, extent: Extent, slot: Slot) -> bool:
         if extent.end > self._source.size:
             return False
-        data = buffer[: extent.length]
+        data = slot.memory(extent.length)
         self._source.read_into(extent.offset, data)
         return self._is_zero(data) if self._pieces.zeros[piece] else digest(data) == self._pieces.id_of(piece)
 

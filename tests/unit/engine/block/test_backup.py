@@ -14,6 +14,7 @@ from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.restore import dump_image
 from icebrick.engine.block.zeros import SPARSE_ZERO, zero_id
 from icebrick.errors import AttachError, BackendUnavailableError
+from icebrick.parallel import Slots
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
@@ -32,7 +33,7 @@ from icebrick.testing.images import (
 from icebrick.testing.repositories import empty_repository
 
 BLOCK = 4096
-OPTIONS = BlockOptions(block_size=BLOCK, threads=2)
+OPTIONS = BlockOptions(block_size=BLOCK, slots=Slots(2))
 pytestmark = pytest.mark.usefixtures("no_thread_outlives_its_test")
 
 
@@ -114,7 +115,7 @@ def test_zeros_are_named_by_their_real_ids(store: BlobStore) -> None:
 
 
 def test_the_first_large_zero_block_is_cut_as_restic_wants_it(store: BlobStore) -> None:
-    options = BlockOptions(block_size=2 * SPARSE_ZERO, threads=2)
+    options = BlockOptions(block_size=2 * SPARSE_ZERO, slots=Slots(2))
     content = b"x" + bytes(8 * SPARSE_ZERO - 1)
     with store.writer() as writer:
         image = backup_image(BytesSource(content), writer, MOMENT, options=options).image
@@ -131,7 +132,7 @@ def test_an_image_has_two_files_that_say_what_they_hold(store: BlobStore) -> Non
 def test_unchanged_blocks_are_not_even_hashed(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = back_up(store, BytesSource(noise(50))).image
     hashed: list[int] = []
-    monkeypatch.setattr("icebrick.repository.blobwriter.digest", lambda data: hashed.append(len(data)) or digest(data))
+    monkeypatch.setattr("icebrick.repository.packwriter.digest", lambda data: hashed.append(len(data)) or digest(data))
     stats = back_up(store, BytesSource(written_to(noise(50), 7, 30)), Baseline(parent)).stats
     assert (stats.unchanged, stats.stored) == (48, 2)
     assert hashed.count(BLOCK) == 2
@@ -147,7 +148,7 @@ def test_a_second_backup_of_the_same_volume_stores_nothing(backend: RecordingBac
 def test_the_fingerprint_key_and_the_block_size_are_handed_on(store: BlobStore) -> None:
     parent = back_up(store, BytesSource(noise(4))).image
     with store.writer() as writer:
-        options = BlockOptions(block_size=2 * BLOCK, threads=1)
+        options = BlockOptions(block_size=2 * BLOCK, slots=Slots(1))
         child = backup_image(BytesSource(noise(4)), writer, MOMENT, baseline=Baseline(parent), options=options).image
     assert parent.fingerprints is not None
     assert child.fingerprints is not None

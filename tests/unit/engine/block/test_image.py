@@ -22,6 +22,7 @@ from icebrick.engine.block.image import StoredImage, block_ids, find_image, imag
 from icebrick.engine.block.zerolist import ZERO_BLOCK
 from icebrick.engine.block.zeros import SPARSE_ZERO, WIDE_BLOCKS, ZeroTest, zero_id
 from icebrick.errors import CorruptDataError
+from icebrick.parallel import Slots
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import ID_SIZE, BlobType, digest
@@ -38,7 +39,7 @@ def noise(blocks: int, seed: int = 0, block: int = BLOCK) -> bytes:
 
 def save(store: BlobStore, content: bytes, block: int = BLOCK) -> tuple[ImageResult, bytes]:
     """An image, and the tree it lies in."""
-    options = BlockOptions(block_size=block, threads=2)
+    options = BlockOptions(block_size=block, slots=Slots(2))
     with store.writer() as writer:
         result = backup_image(BytesSource(content), writer, MOMENT, options=options)
         return result, writer.save(BlobType.TREE, encode_tree(result.nodes))
@@ -86,7 +87,7 @@ def test_fingerprints_that_cannot_be_read_cost_time_and_not_the_backup(
     backend: Backend, store: BlobStore, key: Key, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     with store.writer() as writer:
-        result = backup_image(BytesSource(noise(2)), writer, MOMENT, options=BlockOptions(BLOCK, threads=1))
+        result = backup_image(BytesSource(noise(2)), writer, MOMENT, options=BlockOptions(BLOCK, slots=Slots(1)))
     tree = save_tree(store, *result.nodes)
     spoil_fingerprints(backend, store, result, how)
     with caplog.at_level(logging.WARNING):

@@ -19,11 +19,12 @@ PROGRAM = """
 import resource, sys
 from icebrick.backend.memory import MemoryBackend
 from icebrick.engine.block.backup import BlockOptions
+from icebrick.parallel import Slots
 from icebrick.engine.block.restore import restore_image
 from icebrick.testing.bytesdevice import BytesTarget
 from icebrick.testing.images import load_image, save_backup, small_repository
 
-size, options = int(sys.argv[1]), BlockOptions(threads=2)
+size, options = int(sys.argv[1]), BlockOptions(slots=Slots(2))
 source, target = BytesTarget(size), BytesTarget(size)
 for part in range(8):
     source.write(size // 8 * part, bytes([part + 1]) * 700_000)

@@ -13,6 +13,7 @@ from icebrick.engine.block.restore import dump_image, restore_image
 from icebrick.engine.block.verify import verify_image
 from icebrick.engine.block.zeros import SPARSE_ZERO
 from icebrick.errors import AttachError, CorruptDataError, UsageError
+from icebrick.parallel import Slots
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
@@ -20,7 +21,7 @@ from icebrick.testing.bytesdevice import BytesSource, BytesTarget
 from icebrick.testing.images import MOMENT, RecordingDevice, SumProgress
 
 BLOCK = 4096
-OPTIONS = BlockOptions(block_size=BLOCK, threads=2)
+OPTIONS = BlockOptions(block_size=BLOCK, slots=Slots(2))
 pytestmark = pytest.mark.usefixtures("no_thread_outlives_its_test")
 
 
