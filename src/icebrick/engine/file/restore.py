@@ -143,6 +143,7 @@ class _Restore(Visitor):
             self._count(path, set_attributes(directory, node, fresh=fresh))
 
     def entry(self, directory: int, node: Node, path: TreePath) -> None:
+        self._slots.check()
         with self.tally.noting(path):
             self._restore(directory, node, path)
         if len(self._batch) >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from icebrick.engine.file.base import Problem
+from icebrick.engine.file.base import MAX_DEPTH, Problem
 from icebrick.engine.file.outcome import reason
 from icebrick.errors import FileSystemError
 from icebrick.kernel import OPENAT2, system_call
@@ -24,7 +24,6 @@ Identity = tuple[int, int]
 _NO_OTHER_MOUNT, _NO_MAGIC_LINKS, _NO_SYMLINKS, _BENEATH = 0x1, 0x2, 0x4, 0x8
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_DEPTH = 500
 
 
 def identity(found: os.stat_result) -> Identity:
@@ -87,8 +86,8 @@ def remove_entry(directory: int, name: str, path: str, depth: int = 0) -> Iterat
 
 
 def _remove_directory(directory: int, name: str, path: str, depth: int) -> Iterator[Problem]:
-    if depth == _MAX_DEPTH:
-        yield Problem(path, f"cannot be removed: more than {_MAX_DEPTH} directories deep")
+    if depth == MAX_DEPTH:
+        yield Problem(path, f"cannot be removed: more than {MAX_DEPTH} directories deep")
         return
     child = _open_beneath(directory, name, DIRECTORY, _NO_OTHER_MOUNT)
     try:
