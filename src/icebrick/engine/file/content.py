@@ -7,6 +7,7 @@ already is compared and not written, and where zeros belong there are holes.
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import threading
@@ -24,7 +25,7 @@ from icebrick.parallel import Slot, Slots
 from icebrick.progress import Task
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import BlobStore
-from icebrick.repository.ids import ID_SIZE, BlobType, digest
+from icebrick.repository.ids import ID_SIZE, BlobType
 from icebrick.repository.index import Places
 from icebrick.repository.tree import Node
 from icebrick.zeroing import zero_range
@@ -32,6 +33,7 @@ from icebrick.zeroing import zero_range
 BATCH_BYTES = 8 << 20
 BATCH_FILES = 32
 _PAGE = 4096
+_READ = 1 << 20
 
 
 class OpenFile:
@@ -195,7 +197,7 @@ class ContentWriter:
             return known_zero
         if known_zero and is_hole(file.fd, offset, size):
             return offset + size <= os.fstat(file.fd).st_size
-        return read_id(file.fd, offset, slot.memory(size)) == blob_id
+        return read_id(file.fd, offset, size, slot) == blob_id
 
     def _load(self, wanted: Sequence[_Piece], ids: Sequence[bytes], places: Places) -> None:
         """Pack by pack, in the order in which the blobs lie there."""
@@ -253,18 +255,16 @@ def is_hole(fd: int, offset: int, length: int) -> bool:
         return error.errno == errno.ENXIO
 
 
-def read_id(fd: int, offset: int, buffer: memoryview) -> bytes | None:
+def read_id(fd: int, offset: int, length: int, slot: Slot) -> bytes | None:
     """The id of what lies there; None when the file ends before or cannot be read."""
-    done = 0
+    buffer, found, end = slot.memory(_READ), hashlib.sha256(), offset + length
     try:
-        while done < len(buffer):
-            count = os.preadv(fd, [buffer[done:]], offset + done)
-            if not count:
-                return None
-            done += count
+        while offset < end and (count := os.preadv(fd, [buffer[: end - offset]], offset)):
+            found.update(buffer[:count])
+            offset += count
     except OSError:
         return None
-    return digest(buffer)
+    return found.digest() if offset == end else None
 
 
 def holds_content(fd: int, node: Node, store: BlobStore, slots: Slots) -> bool:
@@ -275,7 +275,7 @@ def holds_content(fd: int, node: Node, store: BlobStore, slots: Slots) -> bool:
     offset = 0
     with slots.take() as slot:
         for blob_id, size in zip(split_ids(node.content), sizes, strict=True):
-            if read_id(fd, offset, slot.memory(size)) != blob_id:
+            if read_id(fd, offset, size, slot) != blob_id:
                 return False
             offset += size
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,23 +12,27 @@ from icebrick.engine.file.base import MAX_DEPTH, Directory, Entry, FileContent, 
 from icebrick.engine.file.content import BATCH_BYTES, BATCH_FILES, split_ids
 from icebrick.engine.file.outcome import shown
 from icebrick.engine.file.select import EVERYTHING, Selected, Selection, TreePath
+from icebrick.engine.file.walk import load_tree
 from icebrick.errors import CorruptDataError, FileSystemError
 from icebrick.parallel import Slot, Slots, Workers
 from icebrick.progress import NO_PROGRESS, Progress, Task
 from icebrick.repository.blobstore import BlobStore
-from icebrick.repository.ids import BlobType, digest
-from icebrick.repository.tree import Node, decode_tree, st_mode
+from icebrick.repository.ids import digest
+from icebrick.repository.tree import Node, st_mode
 
 MAX_REPORTED = 100
+_READ = 1 << 20
 
 
 @dataclass(slots=True)
 class FileVerifyStats:
-    """Entries of directories; bytes of regular files."""
+    """What was compared."""
 
     entries: int = 0
     files: int = 0
+    """Regular files whose content is right."""
     size: int = 0
+    """Of these, in bytes."""
     mismatches: int = 0
     """Entries that are missing or differ, in content or in any attribute that a restore can set."""
     first_mismatches: list[Problem] = field(default_factory=list)
@@ -35,7 +40,7 @@ class FileVerifyStats:
     extra: int = 0
     """Not in the backup; what is in extra directories is not counted."""
     digest: str = ""
-    """Of the root's tree: hex SHA-256 over all names, attributes and content below it."""
+    """The id of the root's tree: hex SHA-256 over all names, attributes and content below it."""
 
 
 def verify_files(
@@ -110,18 +115,19 @@ class _Verification:
         self._enter(tree.open_root(), root, (), selected)
         while self._frames:
             frame = self._frames[-1]
-            for node, selected in frame.below:
-                self._go_down(frame, node, selected)
-                break
-            else:
+            below = next(frame.below, None)
+            if below is None:
                 self._frames.pop().directory.close()
+            else:
+                self._go_down(frame, *below)
         self._hand_over()
 
     def _go_down(self, frame: _Frame, node: Node, selected: Selected) -> None:
         path = (*frame.path, node.name)
+        if len(path) > MAX_DEPTH:
+            self._differs(path, [f"more than {MAX_DEPTH} directories deep"])
+            return
         try:
-            if len(path) > MAX_DEPTH:
-                raise FileSystemError(f"more than {MAX_DEPTH} directories deep")
             directory = frame.directory.open_directory(node.name)
         except FileSystemError as error:
             self._differs(path, [str(error)])
@@ -135,9 +141,7 @@ class _Verification:
         try:
             if not path and selected.is_meant:
                 self._compare(directory, node, directory.entry, path)
-            if node.subtree is None:
-                raise CorruptDataError("the backup names no tree for this directory")
-            nodes = decode_tree(self._store.load(BlobType.TREE, node.subtree))
+            nodes = load_tree(self._store, node)
             listing = screened(directory.list())
         except (FileSystemError, CorruptDataError) as error:
             self._differs(path, [str(error)])
@@ -169,13 +173,9 @@ class _Verification:
     def _compare(self, directory: Directory, node: Node, entry: Entry, path: TreePath) -> None:
         self.stats.entries += 1
         try:
-            differences = [
-                *compare_entry(node, entry),
-                *compare_more(directory, node, entry),
-                *self._links(node, entry),
-            ]
+            differences = [*compare_entry(node, entry), *self._links.compare(node, entry)]
+            differences += compare_more(directory, node, entry)
             if not differences and node.type == "file":
-                self.stats.files += 1
                 self._have_read(_File(node, path, directory.open_file(node.name)))
         except (FileSystemError, ValueError) as error:
             differences = [str(error)]
@@ -204,29 +204,39 @@ class _Verification:
                     self._compare_content(file, slot)
 
     def _compare_content(self, file: _File, slot: Slot) -> None:
-        size = 0
         try:
-            sizes = self._store.places(file.node.content).sizes.tolist() if file.node.content else []
-            for blob_id, length in zip(split_ids(file.node.content), sizes, strict=True):
-                if not self._has_blob(file.content, blob_id, slot.memory(length)):
-                    raise FileSystemError(f"its content differs in bytes {size} to {size + length}")
-                size += length
-                self._task.advance(length)
-            if file.content.read_into(slot.memory(1)):
-                raise FileSystemError(f"its content goes on behind its {size} bytes")
+            size = self._read_content(file, slot)
         except (FileSystemError, CorruptDataError) as error:
             self._differs(file.path, [str(error)])
+            return
+        if size is None:
+            self._differs(file.path, ["its content differs"])
+            return
         with self._lock:
+            self.stats.files += 1
             self.stats.size += size
 
-    def _has_blob(self, content: FileContent, blob_id: bytes, buffer: memoryview) -> bool:
-        length = len(buffer)
-        if content.hole() < length:
-            return content.read_into(buffer) == length and digest(buffer) == blob_id
-        content.skip(length)
-        if length not in self._zeros:
-            self._zeros[length] = digest(bytes(length))
-        return self._zeros[length] == blob_id
+    def _read_content(self, file: _File, slot: Slot) -> int | None:
+        """How many bytes are right; None when one is wrong."""
+        ids = file.node.content
+        sizes = self._store.places(ids).sizes.tolist() if ids else []
+        for blob_id, length in zip(split_ids(ids), sizes, strict=True):
+            if not self._has_blob(file.content, blob_id, length, slot):
+                return None
+            self._task.advance(length)
+        return None if file.content.read_into(slot.memory(1)) else sum(sizes)
+
+    def _has_blob(self, content: FileContent, blob_id: bytes, length: int, slot: Slot) -> bool:
+        if content.hole() >= length:
+            content.skip(length)
+            if length not in self._zeros:
+                self._zeros[length] = digest(bytes(length))
+            return self._zeros[length] == blob_id
+        found = hashlib.sha256()
+        while length and (count := content.read_into(slot.memory(min(length, _READ)))):
+            found.update(slot.memory(count))
+            length -= count
+        return not length and found.digest() == blob_id
 
 
 class _LinkComparison:
@@ -234,21 +244,19 @@ class _LinkComparison:
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, int], tuple[int, int]] = {}
-        self._stored: dict[tuple[int, int], tuple[int, int] | None] = {}
+        self._stored: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def __call__(self, node: Node, entry: Entry) -> Iterator[str]:
+    def compare(self, node: Node, entry: Entry) -> Iterator[str]:
         if node.type == "dir":
             return
+        found, stored = (entry.device, entry.inode), (node.device_id, node.inode)
         # restic does not keep the number of links of fifos and sockets: it is 0
-        stored = (node.device_id, node.inode) if node.inode and node.links != 1 else None
-        found = (entry.device, entry.inode)
-        if stored is not None and self._found.setdefault(stored, found) != found:
+        if not node.inode or node.links == 1:
+            stored = (-1, len(self._stored))  # like no other
+        elif self._found.setdefault(stored, found) != found:
             yield "it is not the same file as another of its names"
-        if entry.links > 1 and (found in self._stored or stored is None):
-            if stored is None or self._stored[found] != stored:
-                yield "it is the same file as another name"
-        if entry.links > 1:
-            self._stored.setdefault(found, stored)
+        if entry.links > 1 and self._stored.setdefault(found, stored) != stored:
+            yield "it is the same file as another name"
 
 
 def compare_entry(node: Node, entry: Entry) -> Iterator[str]:

@@ -105,9 +105,7 @@ class Walk:
     def _load_tree(self, frame: _Frame) -> list[Node] | None:
         """None when it cannot be read: nothing is known of what belongs into the directory."""
         with self._tally.noting(frame.path):
-            if frame.node.subtree is None:
-                raise CorruptDataError("the backup names no tree for this directory")
-            return decode_tree(self._store.load(BlobType.TREE, frame.node.subtree))
+            return load_tree(self._store, frame.node)
         return None
 
     def _visit_all(self, frame: _Frame, nodes: list[Node]) -> None:
@@ -200,3 +198,10 @@ class Walk:
 
     def _frames_without_place(self) -> Iterator[_Frame]:
         return (frame for frame in self._frames if frame.place is None)
+
+
+def load_tree(store: BlobStore, node: Node) -> list[Node]:
+    """What is in a directory; CorruptDataError."""
+    if node.subtree is None:
+        raise CorruptDataError("the backup names no tree for this directory")
+    return decode_tree(store.load(BlobType.TREE, node.subtree))
