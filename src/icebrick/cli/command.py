@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
 from icebrick.config import options
-from icebrick.config.option import Option
+from icebrick.config.option import Kind, Option
+from icebrick.errors import UsageError
 
 
 @dataclass(slots=True)
@@ -31,20 +32,64 @@ class Given:
 
 def setting(option: Option[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The command line's form of a configuration option, for the commands that use it."""
-    return click.option(*option.flags, **_setting_attributes(option))
+    return click.option(*_declarations(option), **_setting_attributes(option))
+
+
+def settings_for(*actions: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The command line's form of all options that these actions have."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options.OPTIONS):
+            if option.flags and option not in _SHARED_SETTINGS and not set(actions).isdisjoint(option.actions):
+                function = setting(option)(function)
+        return function
+
+    return decorate
+
+
+def said(option: Option[Any]) -> bool:
+    """Whether the command line says it."""
+    return option in Given.of(click.get_current_context()).values
+
+
+def refuse_all_but(some: Collection[Option[Any]], what_for: str) -> None:
+    """UsageError when the command line says another option of volumes. In the file it may wait for its time."""
+    for option in Given.of(click.get_current_context()).values:
+        if option.section == options.ENGINE and option not in some:
+            raise UsageError(f"--{option.key} is for {what_for}")
+
+
+def _declarations(option: Option[Any]) -> tuple[str, ...]:
+    """As click has them: what says yes and what says no in one."""
+    return ("/".join(option.flags),) if option.reader.kind is Kind.FLAG else option.flags
 
 
 def _setting_attributes(option: Option[Any]) -> dict[str, Any]:
-    def keep(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-        if value is not None:
-            Given.of(context).values[option] = value
+    kind = option.reader.kind
+
+    def keep(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        if value is None or value == ():
+            return
+        if kind is Kind.FLAG:
+            value = "yes" if value else "no"
+        elif kind is Kind.LIST:
+            value = ",".join(value)
+        Given.of(context).values[option] = value
+
+    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        return [word for word in option.reader.choices if word.startswith(incomplete)]
 
     text = option.help
-    if option.default_text:
+    if option.default_text and option.reader.kind is not Kind.FLAG:
         text += f" Default: {option.default_text}."
     if option.environment:
         text += f" [${option.environment}]"
-    return {"metavar": option.reader.metavar, "help": text, "expose_value": False, "callback": keep}
+    attributes = {"help": text, "expose_value": False, "callback": keep, "default": None}
+    if kind is Kind.FLAG:
+        return {**attributes, "is_flag": True}
+    if option.reader.choices:
+        attributes["shell_complete"] = complete
+    return {**attributes, "metavar": option.reader.metavar, "multiple": kind is Kind.LIST}
 
 
 def _keep_config(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -63,12 +108,18 @@ def _keep_verbosity(context: click.Context, _parameter: click.Parameter, value: 
     Given.of(context).verbosity += value
 
 
-_SHARED_SETTINGS = (options.REPOSITORY_LOCATION, options.PASSWORD_FILE, options.CLOUD_NAME, options.RETRY_LOCK)
+_SHARED_SETTINGS = (
+    options.REPOSITORY_LOCATION,
+    options.PASSWORD_FILE,
+    options.PROJECT_ID,
+    options.CLOUD_NAME,
+    options.RETRY_LOCK,
+)
 
 
 def _shared_parameters() -> list[click.Option]:
     return [
-        *(click.Option(option.flags, **_setting_attributes(option)) for option in _SHARED_SETTINGS),
+        *(click.Option(_declarations(option), **_setting_attributes(option)) for option in _SHARED_SETTINGS),
         click.Option(
             ["--config"],
             metavar="FILE",

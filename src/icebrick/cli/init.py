@@ -11,6 +11,7 @@ from icebrick.repository.repository import init_repository
 EXAMPLES = """
 icebrick -r /srv/backup init
 icebrick -r /srv/backup --password-file /etc/icebrick/main.password init
+icebrick -r /srv/backup/{project_id} --project-id 6c9f0e2a6d5e4f0b9f6e3c1a2b4d5e6f init
 """
 
 
@@ -22,6 +23,7 @@ def init() -> None:
     """
     invocation = this_invocation()
     settings = invocation.settings.repository
+    settings = settings.for_project(settings.project_id)
     with opened_backend(settings) as backend:
         repository = init_repository(backend, read_password(settings, new=True))
     text = f"created repository {repository.id[:10]} at {settings.location}"

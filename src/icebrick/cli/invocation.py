@@ -14,6 +14,7 @@ from icebrick.cli.command import Given
 from icebrick.cli.logs import start_logging
 from icebrick.cli.output import Output
 from icebrick.cli.progress import JsonProgress, PlainProgress
+from icebrick.config.job import Job
 from icebrick.config.settings import Settings, load_settings
 from icebrick.errors import UsageError
 from icebrick.progress import NO_PROGRESS, Progress
@@ -28,15 +29,14 @@ class Invocation:
     progress: Progress
 
 
-def this_invocation(*, stdout_is_data: bool = False) -> Invocation:
+def this_invocation(*, stdout_is_data: bool = False, job: Job | None = None) -> Invocation:
     """Settle what was given; UsageError for what cannot be meant. With `stdout_is_data`, --json has no place to go."""
     given = Given.of(click.get_current_context())
     if stdout_is_data and given.json:
         raise UsageError("--json and data both want the standard output")
     start_logging(given.verbosity, as_json=given.json)
-    settings = load_settings(
-        given.values, os.environ, file=None if given.config is None else Path(given.config).expanduser()
-    )
+    file = None if given.config is None else Path(given.config).expanduser()
+    settings = load_settings(given.values, os.environ, file=file, job=job)
     output = Output(as_json=given.json, quiet=given.quiet)
     return Invocation(settings, output, _progress(given, output))
 

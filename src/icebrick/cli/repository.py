@@ -13,9 +13,13 @@ from icebrick.repository.repository import Repository, open_repository
 
 
 @contextmanager
-def opened_repository(invocation: Invocation) -> Iterator[Repository]:
-    """Open, until the block ends; asks for the password where it must."""
+def opened_repository(invocation: Invocation, project_id: str | None = None) -> Iterator[Repository]:
+    """Open, until the block ends; asks for the password where it must.
+
+    Of repositories for each project, that of the one the settings name, else of `project_id`.
+    """
     settings = invocation.settings.repository
+    settings = settings.for_project(settings.project_id or project_id)
     with opened_backend(settings) as backend:
         yield open_repository(backend, read_password(settings))
 

@@ -3,121 +3,119 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from icebrick.app import image_run, opened_cloud, this_host, volume_run
 from icebrick.attach.device import open_image
-from icebrick.cli.command import command
+from icebrick.cli.command import command, refuse_all_but, said, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import Output, size_text, write_stdout
 from icebrick.cli.repository import lock_wait, opened_repository
+from icebrick.cli.unwired import refuse_restore
+from icebrick.config.options import RESTORE, RESTORE_FROM_DATE, SINGLE_VOLUME_ID, SNAPSHOT, VERIFY
 from icebrick.engine.block.restore import dump_image
 from icebrick.errors import UsageError
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.images import Images
 from icebrick.workflow.naming import volume_of_path
 from icebrick.workflow.report import Receipt, RestoreReport, to_json
+from icebrick.workflow.request import RestoreRequest, TargetRequest
 from icebrick.workflow.restore import Restorable, VerificationError, restore_to_path, verify
-from icebrick.workflow.select import LATEST, Selection, choose_any, choose_image, choose_volume, parse_moment
+from icebrick.workflow.scope import Scope, ScopeKind
+from icebrick.workflow.select import choose_any, choose_image, choose_volume
 from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
+
+TARGET_OPTIONS = (SINGLE_VOLUME_ID, SNAPSHOT, RESTORE_FROM_DATE, VERIFY)
+"""Those that a restore without a cloud has too."""
 
 EXAMPLES = """
 icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --verify
 icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --restore-from-date 2026-11-20
+icebrick -r main --cloud prod restore --all-tenant-volumes --filter 'name=db-*' --restore-from-date 2026-11-20T06:00
+icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --to-cloud spare --map-type ssd=nvme
 icebrick -r /srv/backup restore --snapshot 4f0b9f6e --target /srv/images/volume.raw
 icebrick -r /srv/backup restore --image-name disk1 --target /dev/vg0/disk1 --force --verify --receipt disk1.json
 icebrick -r /srv/backup restore --image-name disk1 --target - | zstd > disk1.raw.zst
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for; checked, and free of contradictions."""
-
-    volume_id: str | None
-    image_name: str | None
-    host: str | None
-    selection: Selection
-    target: str | None
-    force: bool
-    verify: bool
-    meta_override: bool
-    receipt: Path | None
-
-    @property
-    def to_stdout(self) -> bool:
-        return self.target == "-"
-
-
 @command("restore", examples=EXAMPLES)
-@click.option("--single-volume-id", "volume_id", metavar="ID", help="Restore this volume.")
+@settings_for(RESTORE)
 @click.option("--image-name", metavar="NAME", help="Restore this image.")
 @click.option("--host", metavar="HOST", help="The image of this host; needed when several have one of that name.")
-@click.option("--snapshot", "wanted", metavar="latest|ID", default=LATEST, help="Which snapshot. Default: latest.")
-@click.option("--restore-from-date", "date", metavar="WHEN", help="The newest snapshot not after this date or time.")
 @click.option("--target", metavar="PATH|-", help="Restore to this file or device, or standard output: without a cloud.")
 @click.option("--force", is_flag=True, help="Replace the target file, or overwrite the target device.")
-@click.option("--verify", is_flag=True, help="Read everything back and compare it with the backup.")
 @click.option("--receipt", type=Path, metavar="FILE", help="Write what --verify found to this file, as JSON.")
-@click.option("--meta-override", is_flag=True, help="Give the restored volume the name, metadata etc. of the backup.")
-def restore(wanted: str, date: str | None, **given: Any) -> None:
-    """Restore a volume in the cloud, or an image to a file or device.
+def restore(image_name: str | None, host: str | None, target: str | None, receipt: Path | None, *, force: bool) -> None:
+    """Restore volumes in the cloud, or an image to a file or device.
 
     A volume that still exists is not changed: the backup is restored onto a copy of it, which needs only
     what differs. A volume that is gone is made again as it was. Either way the new volume's id is printed.
 
     With --target no cloud is needed.
     """
-    if date is not None and wanted != LATEST:
-        raise UsageError("--snapshot names one already, --restore-from-date cannot choose another")
-    selection = Selection(wanted, None if date is None else parse_moment(date))
-    request = Request(selection=selection, **given)
-    _check(request)
-    invocation = this_invocation(stdout_is_data=request.to_stdout)
+    invocation = this_invocation(stdout_is_data=target == "-")
+    if receipt is not None and not invocation.settings.engine.verify:
+        raise UsageError("--receipt needs --verify")
+    if target is not None:
+        refuse_all_but(TARGET_OPTIONS, "volumes in the cloud, not for a --target")
+        engine = invocation.settings.engine
+        volume_id = _only_volume(engine.scope) if said(SINGLE_VOLUME_ID) or not image_name else None
+        request = TargetRequest(
+            target, volume_id, image_name, host, engine.selection, replace=force, verify=engine.verify
+        )
+        _finish(invocation, receipt, lambda: _restore_to_target(invocation, request))
+        return
+    for what, value in {"--image-name": image_name, "--host": host, "--force": force}.items():
+        if value:
+            raise UsageError(f"{what} needs a --target")
+    restore_volumes(invocation, receipt)
+
+
+def restore_volumes(invocation: Invocation, receipt: Path | None = None) -> None:
+    """What the settings say, wherever they come from."""
+    request = invocation.settings.engine.restore_request()
+    refuse_restore(request)
+    if request.remove_old and not invocation.settings.engine.yes:
+        _ask_before_removal()
+    _finish(invocation, receipt, lambda: _restore_to_cloud(invocation, request))
+
+
+def _ask_before_removal() -> None:
+    question = "--remove-old-vol deletes each volume that is replaced, when its replacement is verified"
+    if not sys.stdin.isatty():
+        raise UsageError(question, hint='Confirm it with --yes, or in a job with "yes": true.')
+    click.confirm(f"{question}. Go on?", abort=True, err=True)
+
+
+def _only_volume(scope: Scope | None) -> str | None:
+    if scope is None or scope.kind is not ScopeKind.VOLUMES:
+        return None
+    if len(scope.ids) > 1:
+        raise UsageError("a --target takes one volume")
+    return scope.ids[0]
+
+
+def _finish(invocation: Invocation, path: Path | None, act: Callable[[], RestoreReport | None]) -> None:
+    """Tell what was done; the receipt is kept of what failed verification too."""
     try:
-        report = _to_target(invocation, request) if request.target else _to_cloud(invocation, request)
+        report = act()
     except VerificationError as error:
-        _keep_receipt(request, error.receipt)
+        _keep_receipt(path, error.receipt)
         invocation.output.record("receipt", to_json(error.receipt))
         raise
     if report is not None:
-        _keep_receipt(request, report.receipt)
+        _keep_receipt(path, report.receipt)
         _tell(invocation.output, report)
 
 
-def _check(request: Request) -> None:
-    problems = {
-        "--single-volume-id and --image-name exclude each other": request.volume_id and request.image_name,
-        "--host is for images": request.host and not request.image_name,
-        "an image needs a --target": request.image_name and not request.target,
-        "name a volume with --single-volume-id, an image with --image-name, or a --snapshot": (
-            not request.volume_id and not request.image_name and request.selection == Selection()
-        ),
-        "--force is for a --target": request.force and not request.target,
-        "--meta-override is for volumes in the cloud": request.meta_override and request.target,
-        "--receipt needs --verify": request.receipt and not request.verify,
-        "what went to standard output cannot be verified": request.verify and request.to_stdout,
-    }
-    for message, applies in problems.items():
-        if applies:
-            raise UsageError(message)
-
-
-def _choose(request: Request, images: Images) -> Snapshot:
-    if request.volume_id is not None:
-        return choose_volume(images.snapshots, request.volume_id, request.selection)
-    if request.image_name is not None:
-        return choose_image(images.snapshots, request.image_name, request.host, request.selection)
-    return choose_any(images.snapshots, request.selection)
-
-
-def _to_target(invocation: Invocation, request: Request) -> RestoreReport | None:
+def _restore_to_target(invocation: Invocation, request: TargetRequest) -> RestoreReport | None:
     """To a file, a device or standard output; there is nothing to report of the last."""
-    assert request.target is not None
     progress = invocation.progress
     with (
         opened_repository(invocation) as repository,
@@ -129,21 +127,29 @@ def _to_target(invocation: Invocation, request: Request) -> RestoreReport | None
             dump_image(restorable.image, images.store, write_stdout, progress=progress)
             return None
         path = Path(request.target)
-        report = restore_to_path(restorable, path, replace=request.force, run_id=run.id, progress=progress)
+        report = restore_to_path(restorable, path, replace=request.replace, run_id=run.id, progress=progress)
         if request.verify:
             with open_image(path, direct=True) as source:
                 report = replace(report, receipt=verify(restorable, source, str(path), progress))
     return report
 
 
-def _to_cloud(invocation: Invocation, request: Request) -> RestoreReport:
+def _choose(request: TargetRequest, images: Images) -> Snapshot:
+    if request.volume_id is not None:
+        return choose_volume(images.snapshots, request.volume_id, request.selection)
+    if request.image_name is not None:
+        return choose_image(images.snapshots, request.image_name, request.host, request.selection)
+    return choose_any(images.snapshots, request.selection)
+
+
+def _restore_to_cloud(invocation: Invocation, request: RestoreRequest) -> RestoreReport:
     options = RestoreOptions(verify=request.verify, meta_override=request.meta_override)
     with (
-        opened_repository(invocation) as repository,
         opened_cloud(invocation.settings.cloud) as cloud,
+        opened_repository(invocation, cloud.project().id) as repository,
         volume_run(this_host(invocation.settings.agent), cloud, repository, invocation.progress) as (access, images),
     ):
-        volume_id = request.volume_id or _volume_of(_choose(request, images))
+        volume_id = _only_volume(request.scope) or _volume_of(choose_any(images.snapshots, request.selection))
         plan = plan_volume_restore(cloud, images, volume_id, request.selection, options)
         return run_volume_restore(plan, access, invocation.progress)
 
@@ -155,13 +161,13 @@ def _volume_of(snapshot: Snapshot) -> str:
     return volume_ids[0]
 
 
-def _keep_receipt(request: Request, receipt: Receipt | None) -> None:
-    if request.receipt is None or receipt is None:
+def _keep_receipt(path: Path | None, receipt: Receipt | None) -> None:
+    if path is None or receipt is None:
         return
     try:
-        request.receipt.write_text(json.dumps(to_json(receipt), indent=1) + "\n", "utf-8")
+        path.write_text(json.dumps(to_json(receipt), indent=1) + "\n", "utf-8")
     except OSError as error:
-        raise UsageError(f"cannot write receipt {request.receipt}: {error.strerror}") from error
+        raise UsageError(f"cannot write receipt {path}: {error.strerror}") from error
 
 
 def _tell(output: Output, report: RestoreReport) -> None:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*")
+_PROJECT_ID = re.compile(r"[0-9a-f-]+")
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _TIME_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+class Kind(Enum):
+    """What a job's JSON must have for a value; called as people call it."""
+
+    TEXT = "a string"
+    NUMBER = "a whole number"
+    FLAG = "true or false"
+    LIST = "an array of strings, or one string with commas"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +34,9 @@ class Reader(Generic[T]):
     read: Callable[[str], T]
     expected: str
     metavar: str
+    kind: Kind = Kind.TEXT
+    choices: tuple[str, ...] = ()
+    """The words there are, where they are few."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,13 +54,28 @@ class Option(Generic[T]):
     environment: str | None = None
     secret: bool = False
     """Its value is shown as *** and may stand neither in the file nor on the command line."""
+    actions: tuple[str, ...] = ()
+    """The actions it is for, which are the names of commands and what a job can do."""
 
     @property
     def default_text(self) -> str:
         """As it would be written; empty for none."""
-        if self.default is None:
+        return written(self.default)
+
+
+def written(value: Any) -> str:
+    """A value as it would stand in the file; empty for none."""
+    match value:
+        case None:
             return ""
-        return ("yes" if self.default else "no") if isinstance(self.default, bool) else str(self.default)
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return ", ".join(map(str, value))
+        case Mapping():
+            return ", ".join(f"{old}={new}" for old, new in value.items())
+        case _:
+            return str(value)
 
 
 def _text(text: str) -> str:
@@ -86,6 +117,20 @@ def _duration(text: str) -> int:
     return number * _TIME_UNITS[unit]
 
 
+def _identity(text: str) -> str:
+    """Goes into requests' paths, so it must be one step of one."""
+    if _ID.fullmatch(text) is None:
+        raise ValueError(text)
+    return text
+
+
+def _project(text: str) -> str:
+    """Goes into paths of repositories too."""
+    if _PROJECT_ID.fullmatch(text) is None:
+        raise ValueError(text)
+    return text
+
+
 def choice(*values: str) -> Reader[str]:
     """One of a few words."""
 
@@ -94,15 +139,43 @@ def choice(*values: str) -> Reader[str]:
             raise ValueError(text)
         return text
 
-    listed = values[0] if len(values) == 1 else f"one of {', '.join(values)}"
-    return Reader(read, listed, "|".join(values))
+    expected = values[0] if len(values) == 1 else f"one of {', '.join(values)}"
+    return Reader(read, expected, "|".join(values), choices=values)
+
+
+def several(item: Callable[[str], T], expected: str, metavar: str) -> Reader[tuple[T, ...]]:
+    """Any number of items with commas between them. Of equal ones, the first counts."""
+
+    def read(text: str) -> tuple[T, ...]:
+        return tuple(dict.fromkeys(item(_text(part.strip())) for part in text.split(","))) if text.strip() else ()
+
+    return Reader(read, f"{expected}, separated by commas", metavar, Kind.LIST)
+
+
+def replacements(expected: str) -> Reader[Mapping[str, str]]:
+    """Any number of OLD=NEW with commas between them."""
+
+    def pair(text: str) -> tuple[str, str]:
+        old, _, new = text.partition("=")
+        return _text(old.strip()), _text(new.strip())
+
+    def read(text: str) -> Mapping[str, str]:
+        found = pairs.read(text)
+        if len(dict(found)) != len(found):
+            raise ValueError(text)
+        return dict(found)
+
+    pairs = several(pair, f"OLD=NEW: {expected}", "OLD=NEW")
+    return Reader(read, pairs.expected, pairs.metavar, Kind.LIST)
 
 
 NAME: Reader[str | None] = Reader(_text, "a name", "NAME")
 ADDRESS: Reader[str | None] = Reader(_address, "an IP address", "ADDRESS")
 PATH: Reader[Path | None] = Reader(_path, "a path", "PATH")
-COUNT: Reader[int | None] = Reader(_count, "a whole number of at least 1", "N")
-FLAG: Reader[bool] = Reader(_flag, "yes or no", "yes|no")
+IDS: Reader[tuple[str, ...]] = several(_identity, "ids", "ID")
+PROJECT: Reader[str | None] = Reader(_project, "a project's id: hexadecimal digits, perhaps with hyphens", "ID")
+COUNT: Reader[int | None] = Reader(_count, "a whole number of at least 1", "N", Kind.NUMBER)
+FLAG: Reader[bool] = Reader(_flag, "yes or no", "yes|no", Kind.FLAG)
 RATE: Reader[int | None] = Reader(
     _rate, "bytes per second: a number of at least 1, with K, M or G for powers of 1024", "RATE"
 )

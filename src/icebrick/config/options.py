@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from icebrick.backend.location import Location, parse_location
-from icebrick.config.option import ADDRESS, COUNT, DURATION, FLAG, NAME, PATH, RATE, Option, Reader, choice
+from icebrick.config.option import (
+    ADDRESS,
+    COUNT,
+    DURATION,
+    FLAG,
+    IDS,
+    NAME,
+    PATH,
+    PROJECT,
+    RATE,
+    Kind,
+    Option,
+    Reader,
+    choice,
+    replacements,
+    several,
+)
 from icebrick.secret import Secret
+from icebrick.workflow.scope import Filter, parse_filter
+from icebrick.workflow.select import LATEST, parse_moment
+
+T = TypeVar("T")
+
+ENGINE = "cinder-osbrick"
+BACKUP = "backup"
+RESTORE = "restore"
+_BOTH = (BACKUP, RESTORE)
 
 _LOCATION: Reader[Location | None] = Reader(parse_location, "a repository location", "LOCATION")
+_ALWAYS: Reader[bool] = Reader(lambda text: {"yes": True, "true": True}[text.lower()], "yes", "yes", Kind.FLAG)
 _SECRET: Reader[Secret | None] = Reader(Secret, "text", "TEXT")
 
 REPOSITORY_LOCATION: Option[Location | None] = Option(
@@ -40,6 +68,15 @@ PASSWORD: Option[Secret | None] = Option(
     environment="RESTIC_PASSWORD",
     secret=True,
 )
+PROJECT_ID: Option[str | None] = Option(
+    "repository",
+    "project-id",
+    PROJECT,
+    None,
+    "Stands for {project_id} in location and password file. Without it, the project that is logged in to does.",
+    flags=("--project-id",),
+    actions=_BOTH,
+)
 UPLOAD_LIMIT: Option[int | None] = Option(
     "repository", "upload-limit", RATE, None, "Send at most this much to the repository, in bytes per second."
 )
@@ -60,27 +97,152 @@ CLOUD_NAME: Option[str | None] = Option(
     flags=("--cloud",),
     environment="OS_CLOUD",
 )
+
+
+def _engine(key: str, reader: Reader[T], default: T, text: str, *, actions: tuple[str, ...]) -> Option[T]:
+    return Option(ENGINE, key, reader, default, text, flags=(f"--{key}",), actions=actions)
+
+
+def _switch(key: str, text: str, *, actions: tuple[str, ...]) -> Option[bool]:
+    """For once, the command line can say no to what the file says."""
+    return Option(ENGINE, key, FLAG, False, text, flags=(f"--{key}", f"--no-{key}"), actions=actions)
+
+
 ENGINE_REPOSITORY: Option[str | None] = Option(
-    "cinder-osbrick",
+    ENGINE,
     "repository",
     NAME,
     None,
     "Which [repository:NAME] to use when none is named; by default the only one there is.",
+    actions=_BOTH,
 )
 ENGINE_CLOUD: Option[str | None] = Option(
-    "cinder-osbrick",
+    ENGINE,
     "cloud",
     NAME,
     None,
     "Which [cloud:NAME] to use when none is named; by default the only one there is.",
+    actions=_BOTH,
 )
-ENGINE_MODE: Option[str] = Option(
-    "cinder-osbrick",
+OS_BRICK: Option[bool] = _engine(
+    "engine-os-brick",
+    _ALWAYS,
+    True,
+    "Read and write volumes through os-brick. There is no other engine, so this may be left out.",
+    actions=_BOTH,
+)
+SINGLE_VOLUME_ID: Option[tuple[str, ...]] = _engine(
+    "single-volume-id", IDS, (), "Scope: these volumes; repeatable.", actions=_BOTH
+)
+ALL_TENANT_VOLUMES: Option[bool] = _engine(
+    "all-tenant-volumes", FLAG, False, "Scope: all volumes of the project that is logged in to.", actions=_BOTH
+)
+ALL_TENANTS: Option[bool] = _engine(
+    "all-tenants", FLAG, False, "Scope: all volumes of all projects; for administrators.", actions=_BOTH
+)
+CONSISTENCY_GROUPS: Option[tuple[str, ...]] = _engine(
+    "consistency-groups",
+    IDS,
+    (),
+    "Scope: all volumes of these groups, those of a group as of one moment; repeatable.",
+    actions=_BOTH,
+)
+FILTER: Option[tuple[Filter, ...]] = _engine(
+    "filter",
+    several(parse_filter, "filters", "KEY=PATTERN"),
+    (),
+    "Of the scope only volumes like this: name=, type=, status= or metadata.KEY= with a shell pattern; repeatable. "
+    "Of filters with one key one must match, and so for every key.",
+    actions=_BOTH,
+)
+EXCLUDE: Option[tuple[str, ...]] = _engine(
+    "exclude", IDS, (), "Leave these volumes of the scope out; repeatable.", actions=_BOTH
+)
+MODE: Option[str] = _engine(
     "mode",
-    choice("blocks"),
+    choice("auto", "files", "blocks"),
     "blocks",
-    "How volumes are read: as images of blocks.",
-    flags=("--mode",),
+    "How volumes are read: file by file, or as images of blocks; auto: files where that is possible.",
+    actions=(BACKUP,),
+)
+COLD: Option[bool] = _switch(
+    "cold",
+    "Detach each volume from its servers before it is frozen, and attach it again afterwards.",
+    actions=(BACKUP,),
+)
+TAG: Option[tuple[str, ...]] = _engine(
+    "tag", several(str, "words", "TAG"), (), "Mark the snapshots with these; repeatable.", actions=(BACKUP,)
+)
+RECREATE: Option[bool] = _switch(
+    "recreate-vol-on-error",
+    "When a temporary volume fails, make it again, at most 3 times; when restoring onto a copy of a volume fails, "
+    "or the volume is in an error state, restore onto a new volume.",
+    actions=_BOTH,
+)
+SNAPSHOT: Option[str] = _engine(
+    "snapshot",
+    Reader(str, f"{LATEST}, or a snapshot's id or its beginning", f"{LATEST}|ID"),
+    LATEST,
+    "Which snapshot to restore.",
+    actions=(RESTORE,),
+)
+RESTORE_FROM_DATE: Option[datetime | None] = _engine(
+    "restore-from-date",
+    Reader(parse_moment, "a date or time", "WHEN"),
+    None,
+    "Restore the newest snapshot not after this date or time.",
+    actions=(RESTORE,),
+)
+IN_PLACE: Option[bool] = _switch(
+    "in-place",
+    "Write to the volume itself, which must be detached, and not to a copy of it. "
+    "A volume snapshot of what it was is kept.",
+    actions=(RESTORE,),
+)
+META_OVERRIDE: Option[bool] = _switch(
+    "meta-override",
+    "Give the restored volume the name, metadata etc. of the backup, not those it has now.",
+    actions=(RESTORE,),
+)
+REMOVE_OLD_VOL: Option[bool] = _switch(
+    "remove-old-vol",
+    "Dangerous: delete the volume that the restored one replaces, when that is complete and verified.",
+    actions=(RESTORE,),
+)
+YES: Option[bool] = _engine(
+    "yes", FLAG, False, "Do not ask before --remove-old-vol deletes anything.", actions=(RESTORE,)
+)
+VERIFY: Option[bool] = _switch("verify", "Read everything back and compare it with the backup.", actions=(RESTORE,))
+DELETE_EXTRA: Option[bool] = _switch(
+    "delete-extra", "Remove files that the backup has not, where files are restored.", actions=(RESTORE,)
+)
+TO_CLOUD: Option[str | None] = _engine(
+    "to-cloud",
+    NAME,
+    None,
+    "Restore to this cloud, a [cloud:NAME] or an entry of clouds.yaml, not to the one that was backed up.",
+    actions=(RESTORE,),
+)
+TO_PROJECT: Option[str | None] = _engine(
+    "to-project",
+    PROJECT,
+    None,
+    "Restore to this project, not to the one whose volumes they were.",
+    actions=(RESTORE,),
+)
+MAP_TYPE: Option[Mapping[str, str]] = _engine(
+    "map-type",
+    replacements("volume types"),
+    {},
+    "Make new volumes of type NEW where the backup has OLD; repeatable.",
+    actions=(RESTORE,),
+)
+MAP_AZ: Option[Mapping[str, str]] = _engine(
+    "map-az",
+    replacements("availability zones"),
+    {},
+    "Make new volumes in zone NEW where the backup has OLD; repeatable.",
+    actions=(RESTORE,),
 )
 
 STATE_DIR: Option[Path | None] = Option(
@@ -111,13 +273,36 @@ OPTIONS: tuple[Option[Any], ...] = (
     REPOSITORY_LOCATION,
     PASSWORD_FILE,
     PASSWORD,
+    PROJECT_ID,
     UPLOAD_LIMIT,
     DOWNLOAD_LIMIT,
     CONNECTIONS,
     CLOUD_NAME,
     ENGINE_REPOSITORY,
     ENGINE_CLOUD,
-    ENGINE_MODE,
+    OS_BRICK,
+    SINGLE_VOLUME_ID,
+    ALL_TENANT_VOLUMES,
+    ALL_TENANTS,
+    CONSISTENCY_GROUPS,
+    FILTER,
+    EXCLUDE,
+    MODE,
+    COLD,
+    TAG,
+    RECREATE,
+    SNAPSHOT,
+    RESTORE_FROM_DATE,
+    IN_PLACE,
+    META_OVERRIDE,
+    REMOVE_OLD_VOL,
+    YES,
+    VERIFY,
+    DELETE_EXTRA,
+    TO_CLOUD,
+    TO_PROJECT,
+    MAP_TYPE,
+    MAP_AZ,
     STATE_DIR,
     RETRY_LOCK,
     MY_IP,

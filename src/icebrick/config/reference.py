@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from icebrick.config.file import FILE_VARIABLE, SYSTEM_FILE
-from icebrick.config.option import Option
+from icebrick.config.job import spelt
+from icebrick.config.option import Kind, Option
 from icebrick.config.options import NAMED_SECTIONS, OPTIONS, SECTIONS
 
 _HEAD = f"""\
@@ -15,7 +16,7 @@ _HEAD = f"""\
 <!-- Made by `make docs` from icebrick/config/options.py. Change it there. -->
 
 An INI file: `--config FILE`, else `${FILE_VARIABLE}`, else `~/.config/icebrick/icebrick.conf`, else `{SYSTEM_FILE}`.
-The command line counts more than the environment, the environment more than the file.
+The command line counts more than the environment, that more than a job, and that more than the file.
 `icebrick config show` prints what counts and where it came from. Keys may be spelt with `-` or `_`.
 Unknown sections, unknown keys and bad values are errors.
 
@@ -58,9 +59,12 @@ def _option(option: Option[Any]) -> Iterator[str]:
     if option.default_text:
         yield f"- default: `{option.default_text}`"
     if option.flags:
-        yield f"- command line: `{', '.join(option.flags)} {option.reader.metavar}`"
+        metavar = "" if option.reader.kind is Kind.FLAG else f" {option.reader.metavar}"
+        yield f"- command line: `{', '.join(option.flags)}{metavar}`"
     if option.environment:
         yield f"- environment: `{option.environment}`"
+    if option.actions:
+        yield f"- in a job: `{spelt(option)}`, {option.reader.kind.value}; for {' and '.join(option.actions)}"
     if option.secret:
         yield "- only in the environment: a secret does not belong in the file or on the command line"
     yield ""

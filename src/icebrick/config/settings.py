@@ -6,17 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from icebrick.backend.location import Location
 from icebrick.config import options
-from icebrick.config.file import ConfigFile, find_config_file, load_config_file
+from icebrick.config.engine import EngineSettings, engine_settings
+from icebrick.config.file import ConfigFile, find_config_file, load_config_file, read_text
+from icebrick.config.job import Job
 from icebrick.config.option import Option
-from icebrick.config.resolve import Resolved, Sources
+from icebrick.config.resolve import Resolved, Resolver, Sources
 from icebrick.errors import UsageError
 from icebrick.secret import Secret
 
-T = TypeVar("T")
+PROJECT_FIELD = "{project_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,31 @@ class RepositorySettings:
     upload_limit: int | None
     download_limit: int | None
     connections: int | None
+    project_id: str | None = None
+    """What stands for {project_id}, whoever is logged in."""
+
+    @property
+    def is_of_projects(self) -> bool:
+        """Whether each project has a repository of its own."""
+        return self.location is not None and PROJECT_FIELD in self.location.address
+
+    def for_project(self, project_id: str | None) -> RepositorySettings:
+        """With the project's id in place of {project_id}. UsageError when one is needed and none is known."""
+        if not self.is_of_projects and PROJECT_FIELD not in str(self.password_file):
+            return self
+        if project_id is None:
+            raise UsageError(
+                f"repository {self.location} is one for each project, and no project is known",
+                hint="Name it with --project-id.",
+            )
+        read_text(options.PROJECT_ID, project_id, "project")  # it goes into paths, and came from who knows where
+        return replace(
+            self,
+            location=None if self.location is None else _filled(self.location, project_id),
+            password_file=None
+            if self.password_file is None
+            else Path(str(self.password_file).replace(PROJECT_FIELD, project_id)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +63,6 @@ class CloudSettings:
     """Which entry of clouds.yaml, or None for the OS_* variables."""
 
     cloud: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How volumes are read."""
-
-    mode: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,47 +83,35 @@ class Settings:
     file: Path | None
     repository: RepositorySettings
     cloud: CloudSettings
+    to_cloud: CloudSettings | None
+    """Of a restore to another cloud."""
     engine: EngineSettings
     agent: AgentSettings
     resolved: tuple[Resolved[Any], ...]
 
 
-class _Resolver:
-    """Resolves options one by one and remembers them for `config show`."""
-
-    def __init__(self, sources: Sources) -> None:
-        self.sources = sources
-        self.resolved: list[Resolved[Any]] = []
-
-    def get(self, option: Option[T], section: str | None) -> T:
-        found = self.sources.resolve(option, section)
-        self.resolved.append(found)
-        return found.value
-
-    def get_or(self, option: Option[T | None], section: str, default: T) -> T:
-        """For a default that depends on who asks."""
-        found = self.sources.resolve(option, section)
-        value = default if found.value is None else found.value
-        self.resolved.append(replace(found, value=value))
-        return value
-
-
 def load_settings(
-    given: Mapping[Option[Any], str], environment: Mapping[str, str], *, file: Path | None = None
+    given: Mapping[Option[Any], str],
+    environment: Mapping[str, str],
+    *,
+    file: Path | None = None,
+    job: Job | None = None,
 ) -> Settings:
     """Settle everything. UsageError for what cannot be meant; what is missing is None, for its user to demand."""
     path = find_config_file(file, environment)
     config = ConfigFile() if path is None else load_config_file(path)
     sources, repository_section = _choose(
-        Sources(given, environment, config), options.REPOSITORY_LOCATION, options.ENGINE_REPOSITORY
+        Sources(given, environment, config, job), options.REPOSITORY_LOCATION, options.ENGINE_REPOSITORY
     )
     sources, cloud_section = _choose(sources, options.CLOUD_NAME, options.ENGINE_CLOUD)
-    resolver = _Resolver(sources)
+    resolver = Resolver(sources)
+    engine = engine_settings(resolver)
     return Settings(
         file=path,
         repository=_repository(resolver, repository_section),
         cloud=CloudSettings(cloud=resolver.get(options.CLOUD_NAME, cloud_section)),
-        engine=EngineSettings(mode=resolver.get(options.ENGINE_MODE, options.ENGINE_MODE.section)),
+        to_cloud=None if engine.to_cloud is None else _other_cloud(config, engine.to_cloud),
+        engine=engine,
         agent=_agent(resolver, environment),
         resolved=tuple(resolver.resolved),
     )
@@ -130,19 +138,29 @@ def _choose(sources: Sources, address: Option[Any], default: Option[str | None])
     return sources, f"{kind}:{chosen.value}"
 
 
-def _repository(resolver: _Resolver, section: str | None) -> RepositorySettings:
+def _filled(location: Location, project_id: str) -> Location:
+    return replace(location, address=location.address.replace(PROJECT_FIELD, project_id))
+
+
+def _other_cloud(config: ConfigFile, name: str) -> CloudSettings:
+    section = f"cloud:{name}"
+    return CloudSettings(config.text(section, options.CLOUD_NAME.key) if section in config.sections else name)
+
+
+def _repository(resolver: Resolver, section: str | None) -> RepositorySettings:
     password_file, password = _password(resolver, section)
     return RepositorySettings(
         location=resolver.get(options.REPOSITORY_LOCATION, section),
         password_file=password_file,
         password=password,
+        project_id=resolver.get(options.PROJECT_ID, section),
         upload_limit=resolver.get(options.UPLOAD_LIMIT, section),
         download_limit=resolver.get(options.DOWNLOAD_LIMIT, section),
         connections=resolver.get(options.CONNECTIONS, section),
     )
 
 
-def _password(resolver: _Resolver, section: str | None) -> tuple[Path | None, Secret | None]:
+def _password(resolver: Resolver, section: str | None) -> tuple[Path | None, Secret | None]:
     """The password file or the password, not both.
 
     The password file counts more, as with restic; but a password in the environment beats a password file
@@ -155,7 +173,7 @@ def _password(resolver: _Resolver, section: str | None) -> tuple[Path | None, Se
     return None, password
 
 
-def _agent(resolver: _Resolver, environment: Mapping[str, str]) -> AgentSettings:
+def _agent(resolver: Resolver, environment: Mapping[str, str]) -> AgentSettings:
     return AgentSettings(
         state_dir=resolver.get_or(options.STATE_DIR, "agent", _default_state_dir(environment)),
         retry_lock=resolver.get(options.RETRY_LOCK, "agent"),

@@ -31,11 +31,25 @@ class ImageBackup:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A volume of which nothing was stored, and why."""
+    """A volume of which nothing was stored, and why; or a whole group, when there is no `volume_id`."""
 
-    volume_id: str
+    volume_id: str | None
     message: str
     hint: str | None
+    group_id: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """As `volume 1f2e...`."""
+        return f"group {self.group_id}" if self.volume_id is None else f"volume {self.volume_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A volume that was not asked for by name, and why nothing is stored of it: the end of a sentence."""
+
+    volume_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,11 @@ class BackupReport:
     backups: tuple[ImageBackup, ...]
     failures: tuple[Failure, ...] = ()
     leftovers: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    interrupted: bool = False
+    """It was asked to end before it had done all."""
+    not_begun: tuple[str, ...] = ()
+    """Ids of the volumes that were not reached then."""
 
 
 @dataclass(frozen=True, slots=True)

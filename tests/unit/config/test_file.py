@@ -51,7 +51,7 @@ def test_percent_signs_stand_for_themselves(tmp_path: Path) -> None:
         ("[repository:a]\nlocation = gopher:x\n", "unknown kind of repository location: gopher"),
         ("[repository:a]\nconnections = 0\n", "[repository:a] connections: '0' is not a whole number of at least 1"),
         ("[repository:a]\nupload-limit = 5X\n", "[repository:a] upload-limit: '5X' is not bytes per second"),
-        ("[cinder-osbrick]\nmode = magic\n", "[cinder-osbrick] mode: 'magic' is not blocks"),
+        ("[cinder-osbrick]\nmode = magic\n", "[cinder-osbrick] mode: 'magic' is not one of auto, files, blocks"),
         ("location = /a\n", "contains no section headers"),
     ],
 )

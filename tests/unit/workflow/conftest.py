@@ -28,12 +28,17 @@ from icebrick.workflow.backup import plan_backup, run_backup
 from icebrick.workflow.images import Images
 from icebrick.workflow.living import RunRegistry
 from icebrick.workflow.report import BackupReport, RestoreReport
+from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import Selection
 from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
 
 HOST = socket.gethostname()
 CHEAP = ScryptParameters(n=2, r=8, p=1)
 SETTINGS = VolumeSettings("disk", "the data", {"owner": "anna"}, {"os": "linux"}, bootable=True, read_only=False)
+
+
+def named(*volume_ids: str) -> Scope:
+    return Scope(ScopeKind.VOLUMES, volume_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class World:
 
     def back_up(self, *volume_ids: str, tags: tuple[str, ...] = ()) -> BackupReport:
         with self.run() as (access, images):
-            return run_backup(plan_backup(self.cloud, images.snapshots, volume_ids, tags=tags), access, images)
+            return run_backup(plan_backup(self.cloud, images.snapshots, named(*volume_ids), tags=tags), access, images)
 
     def restore(
         self, volume_id: str, selection: Selection | None = None, options: RestoreOptions | None = None

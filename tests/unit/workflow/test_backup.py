@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.unit.workflow.conftest import World
+from tests.unit.workflow.conftest import World, named
 
 from icebrick.backend.base import FileType, Handle
-from icebrick.errors import AttachError, CloudUnavailableError, QuotaError, UsageError
+from icebrick.errors import AttachError, CloudUnavailableError, QuotaError
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.ids import BlobType
 from icebrick.workflow.backup import plan_backup
@@ -84,15 +84,10 @@ def test_a_volume_named_twice_is_backed_up_once(world: World) -> None:
     assert len(world.back_up(volume.id, volume.id).backups) == 1
 
 
-def test_no_volume_is_an_error(world: World) -> None:
-    with pytest.raises(UsageError, match="no volume"):
-        plan_backup(world.cloud, [], [])
-
-
 def test_a_plan_makes_nothing(world: World) -> None:
     volume = world.make_volume(CONTENT)
     before = world.resources()
-    plan = plan_backup(world.cloud, world.snapshots(), [volume.id])
+    plan = plan_backup(world.cloud, world.snapshots(), named(volume.id))
     assert [planned.volume.id for planned in plan.backups] == [volume.id]
     assert world.resources() == before
 

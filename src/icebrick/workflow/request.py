@@ -1,0 +1,102 @@
+"""What is asked of a backup or a restore, free of contradictions: the same for a command line, a job or anyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from icebrick.errors import UsageError
+from icebrick.workflow.scope import Scope, ScopeKind
+from icebrick.workflow.select import LATEST, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """Back volumes up. `mode` is how they are read; `cold` detaches them from their servers meanwhile."""
+
+    scope: Scope
+    mode: str = "blocks"
+    tags: tuple[str, ...] = ()
+    cold: bool = False
+    recreate_on_error: bool = False
+    """Make temporary volumes that fail again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """Restore volumes. Without a `scope`, that whose snapshot is selected by its id. UsageError for contradictions."""
+
+    scope: Scope | None
+    selection: Selection = field(default_factory=Selection)
+    in_place: bool = False
+    """Write to the volumes themselves, not to copies."""
+    recreate_on_error: bool = False
+    """Where that fails, restore onto a new volume."""
+    meta_override: bool = False
+    """Volumes that exist get the backup's name, metadata etc. too."""
+    remove_old: bool = False
+    """Delete what is replaced, when the replacement is verified. Whoever asks for this has been asked back."""
+    verify: bool = False
+    delete_extra: bool = False
+    """Remove files that the backup has not."""
+    to_cloud: str | None = None
+    to_project: str | None = None
+    map_type: Mapping[str, str] = field(default_factory=dict)
+    """Volume types of the backup, and what new volumes have instead."""
+    map_az: Mapping[str, str] = field(default_factory=dict)
+    """The same of availability zones."""
+
+    def __post_init__(self) -> None:
+        elsewhere = self.to_cloud is not None or self.to_project is not None
+        by_id = self.selection.wanted != LATEST
+        problems = {
+            "snapshot and restore-from-date exclude each other": by_id and self.selection.not_after,
+            "which volumes: neither a scope nor a snapshot's id": self.scope is None and not by_id,
+            "a snapshot's id is of one volume, and the scope may have more": by_id and not _may_be_one(self.scope),
+            "in-place and remove-old-vol exclude each other: nothing is replaced": self.in_place and self.remove_old,
+            "in-place is where the volume is, not in another cloud or project": self.in_place and elsewhere,
+            "remove-old-vol is not for a restore to another cloud or project": self.remove_old and elsewhere,
+            "remove-old-vol needs verify": self.remove_old and not self.verify,
+        }
+        for message, applies in problems.items():
+            if applies:
+                raise UsageError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRequest:
+    """Restore one image to `target`, a file or device; without a cloud. UsageError for contradictions.
+
+    It is that of a volume or of an image called so, or without either the one selected.
+    """
+
+    target: str
+    volume_id: str | None
+    image_name: str | None
+    host: str | None
+    """The image's, where several hosts have one of that name."""
+    selection: Selection
+    replace: bool = False
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        named = self.volume_id is not None or self.image_name is not None
+        problems = {
+            "single-volume-id and image-name exclude each other": self.volume_id and self.image_name,
+            "host is for images": self.host and not self.image_name,
+            "which one: name a volume with single-volume-id, an image with image-name, or a snapshot": (
+                not named and self.selection == Selection()
+            ),
+            "what went to standard output cannot be verified": self.verify and self.to_stdout,
+        }
+        for message, applies in problems.items():
+            if applies:
+                raise UsageError(message)
+
+    @property
+    def to_stdout(self) -> bool:
+        return self.target == "-"
+
+
+def _may_be_one(scope: Scope | None) -> bool:
+    return scope is None or (scope.kind is ScopeKind.VOLUMES and len(scope.ids) == 1)
