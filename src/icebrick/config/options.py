@@ -15,6 +15,7 @@ from icebrick.config.option import (
     FLAG,
     IDS,
     NAME,
+    NUMBER,
     PATH,
     PROJECT,
     RATE,
@@ -26,6 +27,7 @@ from icebrick.config.option import (
     several,
 )
 from icebrick.secret import Secret
+from icebrick.workflow.naming import checked_tag
 from icebrick.workflow.scope import Filter, parse_filter
 from icebrick.workflow.select import LATEST, parse_moment
 
@@ -171,7 +173,7 @@ COLD: Option[bool] = _switch(
     actions=(BACKUP,),
 )
 TAG: Option[tuple[str, ...]] = _engine(
-    "tag", several(str, "words", "TAG"), (), "Mark the snapshots with these; repeatable.", actions=(BACKUP,)
+    "tag", several(checked_tag, "words", "TAG"), (), "Mark the snapshots with these; repeatable.", actions=(BACKUP,)
 )
 RECREATE: Option[bool] = _switch(
     "recreate-vol-on-error",
@@ -215,6 +217,13 @@ YES: Option[bool] = _engine(
 VERIFY: Option[bool] = _switch("verify", "Read everything back and compare it with the backup.", actions=(RESTORE,))
 DELETE_EXTRA: Option[bool] = _switch(
     "delete-extra", "Remove files that the backup has not, where files are restored.", actions=(RESTORE,)
+)
+PARALLEL: Option[int] = _engine(
+    "parallel",
+    NUMBER,
+    10,
+    "How many volumes at once. Processors and memory for their data do not grow with it.",
+    actions=_BOTH,
 )
 TO_CLOUD: Option[str | None] = _engine(
     "to-cloud",
@@ -299,6 +308,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     YES,
     VERIFY,
     DELETE_EXTRA,
+    PARALLEL,
     TO_CLOUD,
     TO_PROJECT,
     MAP_TYPE,

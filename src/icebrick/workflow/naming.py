@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from icebrick.errors import UsageError
 
 VOLUME_HOST = "cinder"
 """Not the agent's name: which host ran the backup of a volume says nothing about the volume."""
+
+VOLUME = "volume:"
+PROJECT = "project:"
+MODE = "mode:"
+RUN = "run:"
+GROUP = "group:"
+GROUP_SNAPSHOT = "group-snapshot:"
+MEMBERS = "members:"
+_OURS = (VOLUME, PROJECT, MODE, RUN, GROUP, GROUP_SNAPSHOT, MEMBERS)
 
 _VOLUME_DIRECTORY = "/cinder/"
 _IMAGE_DIRECTORY = "/image/"
@@ -45,18 +55,31 @@ def image_of_path(path: str) -> str | None:
 
 def name_volume(volume_id: str, project_id: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:
     """The naming of a volume's backup; `tags` are the user's own, after ours."""
-    ours = ("icebrick", f"volume:{volume_id}", f"project:{project_id}", "mode:blocks", f"run:{run_id}")
-    return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), ours + _checked(tags))
+    ours = ("icebrick", f"{VOLUME}{volume_id}", f"{PROJECT}{project_id}", f"{MODE}blocks", f"{RUN}{run_id}")
+    return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), ours + tuple(map(checked_tag, tags)))
 
 
 def name_image(name: str, host: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:
     """The naming of an image's backup on `host`."""
-    return SnapshotNaming(host, image_path(name), ("icebrick", "mode:blocks", f"run:{run_id}", *_checked(tags)))
+    ours = ("icebrick", f"{MODE}blocks", f"{RUN}{run_id}")
+    return SnapshotNaming(host, image_path(name), ours + tuple(map(checked_tag, tags)))
 
 
-def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
-    for tag in tags:
-        # restic splits tags at commas when it is asked for them
-        if not tag or "," in tag or not tag.isprintable():
-            raise UsageError(f"tag {tag!r} must be a printable word without ','")
-    return tags
+def group_tags(group_id: str, group_snapshot_id: str, members: int) -> tuple[str, ...]:
+    """What marks the backups of one group snapshot, of that many volumes, as one restore point."""
+    return (f"{GROUP}{group_id}", f"{GROUP_SNAPSHOT}{group_snapshot_id}", f"{MEMBERS}{members}")
+
+
+def tagged(tags: Iterable[str], prefix: str) -> str | None:
+    """What stands behind one of our prefixes; None when there is no such tag."""
+    return next((tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)), None)
+
+
+def checked_tag(tag: str) -> str:
+    """A tag of the user's own; UsageError when restic could not find it, or it would pass for one of ours."""
+    # restic splits tags at commas when it is asked for them
+    if not tag or "," in tag or not tag.isprintable():
+        raise UsageError(f"tag {tag!r} must be a printable word without ','")
+    if tag.startswith(_OURS):
+        raise UsageError(f"tag {tag!r} begins like one of icebrick's own")
+    return tag

@@ -53,6 +53,11 @@ class RestoreRequest:
             "snapshot and restore-from-date exclude each other": by_id and self.selection.not_after,
             "which volumes: neither a scope nor a snapshot's id": self.scope is None and not by_id,
             "a snapshot's id is of one volume, and the scope may have more": by_id and not _may_be_one(self.scope),
+            "a group is restored whole: filter and exclude are not for consistency-groups": (
+                self.scope is not None
+                and self.scope.kind is ScopeKind.GROUPS
+                and (self.scope.filters or self.scope.excluded)
+            ),
             "in-place and remove-old-vol exclude each other: nothing is replaced": self.in_place and self.remove_old,
             "in-place is where the volume is, not in another cloud or project": self.in_place and elsewhere,
             "remove-old-vol is not for a restore to another cloud or project": self.remove_old and elsewhere,

@@ -154,7 +154,7 @@ def _find_all(candidates: Sequence[Volume], scope: Scope) -> Found:
     return Found(
         volumes=tuple(volume for volume in wanted if reasons[volume.id] is None),
         skipped=tuple(Skipped(volume_id, reason) for volume_id, reason in reasons.items() if reason is not None),
-        warnings=_unknown_exclusions(candidates, scope),
+        warnings=unknown_exclusions(scope, [volume.id for volume in candidates]),
     )
 
 
@@ -180,7 +180,7 @@ def _find_members(cloud: Cloud, scope: Scope) -> Found:
         volumes=tuple(volume for found in groups for volume in found.members),
         groups=tuple(groups),
         failures=tuple(failures),
-        warnings=_unknown_exclusions(candidates, scope),
+        warnings=unknown_exclusions(scope, [volume.id for volume in candidates]),
     )
 
 
@@ -191,6 +191,7 @@ def _unfit(volume: Volume) -> str | None:
     return f"has no content: its status is {volume.status}" if volume.status in STATES_WITHOUT_CONTENT else None
 
 
-def _unknown_exclusions(candidates: Iterable[Volume], scope: Scope) -> tuple[str, ...]:
-    unknown = set(scope.excluded) - {volume.id for volume in candidates}
+def unknown_exclusions(scope: Scope, volume_ids: Iterable[str]) -> tuple[str, ...]:
+    """What to warn of: whoever excludes a volume that is not there may have meant one that is."""
+    unknown = set(scope.excluded) - set(volume_ids)
     return tuple(f"volume {volume_id} is to be excluded, and is not there" for volume_id in sorted(unknown))
