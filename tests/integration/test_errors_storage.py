@@ -15,6 +15,8 @@ from icebrick.backend.wrap.retry import RetryPolicy
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.testing.restic import Restic
 
+damages = pytest.mark.damages_repository("the error is what is tested")
+
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +95,7 @@ def largest(folder: Path) -> Path:
     return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
 
 
+@damages
 @pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
 def test_a_damaged_pack_ends_a_restore_and_the_volume_that_was_begun_does_not_stay(
     agent: Agent, tenant: Tenant, devcloud: Devcloud, volume: str, damage: Callable[[Path], None]
@@ -111,6 +114,7 @@ def test_a_damaged_pack_ends_a_restore_and_the_volume_that_was_begun_does_not_st
     tenant.assert_tidy()
 
 
+@damages
 def test_a_damaged_pack_ends_a_restore_to_a_file_without_the_file(agent: Agent, volume: str, tmp_path: Path) -> None:
     flip(largest(agent.repository / "data"))
     (tmp_path / "out").mkdir()
@@ -118,6 +122,7 @@ def test_a_damaged_pack_ends_a_restore_to_a_file_without_the_file(agent: Agent, 
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@damages
 def test_a_copy_needs_nothing_of_a_damaged_pack_while_the_volume_still_has_the_data(
     agent: Agent, tenant: Tenant, volume: str
 ) -> None:
@@ -127,6 +132,7 @@ def test_a_copy_needs_nothing_of_a_damaged_pack_while_the_volume_still_has_the_d
     assert digest(tenant.file(copy)) == before
 
 
+@damages
 def test_a_truncated_index_ends_backups_restores_and_checks_with_the_files_name(
     agent: Agent, tenant: Tenant, volume: str
 ) -> None:
@@ -142,6 +148,7 @@ def test_a_truncated_index_ends_backups_restores_and_checks_with_the_files_name(
     tenant.assert_tidy()
 
 
+@damages
 def test_a_damaged_pack_is_found_by_check(agent: Agent, volume: str) -> None:
     pack = largest(agent.repository / "data")
     flip(pack)
