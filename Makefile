@@ -5,7 +5,7 @@ CODE := src tests bench tools demo
 PRESENT := $(wildcard $(CODE))
 JOBS ?= 2
 TESTS ?= tests
-REQUIRE ?= restic,cinder,root,btrfs,fuse
+REQUIRE ?= restic,cinder,root,xfs,fuse
 
 # mkfs and losetup are there, but not on everybody's PATH
 export PATH := $(PATH):/usr/sbin:/sbin

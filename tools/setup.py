@@ -28,8 +28,8 @@ PROGRAMS = {
     "restic": "restic",  # the judge of our repositories
     "fusermount3": "fuse3",  # restic mount
     "mkfs.ext4": "e2fsprogs",
-    "mkfs.xfs": "xfsprogs",  # the devcloud's pool: it copies volumes by reflink
-    "mkfs.btrfs": "btrfs-progs",  # a pool that freezes several volumes at one instant
+    "mkfs.xfs": "xfsprogs",
+    "mkfs.btrfs": "btrfs-progs",  # the devcloud's pool: it copies by reflink, and freezes volumes at one instant
     "losetup": "mount",
     "fsfreeze": "util-linux",
 }

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def demo(root: None, restic: str, require: Callable[[str, Any, str], None]) -> Iterator[subprocess.Popen[str]]:
-    require("cinder", shutil.which("mkfs.xfs"), "no mkfs.xfs on the PATH")
+    require("cinder", shutil.which("mkfs.btrfs"), "no mkfs.btrfs on the PATH")
     environment = {**os.environ}
     environment.setdefault("ICEBRICK_DEVCLOUD_VENV", str(default_environment()))
     process = subprocess.Popen(

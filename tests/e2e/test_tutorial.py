@@ -24,7 +24,7 @@ SETUP = "make setup\n"
 @pytest.fixture
 def folder(tmp_path: Path, root: None, restic: str, require: Callable[[str, Any, str], None]) -> Iterator[Path]:
     """Stands for the tutorial's folder, so that tests and people do not meet there."""
-    require("cinder", shutil.which("mkfs.xfs"), "no mkfs.xfs on the PATH")
+    require("cinder", shutil.which("mkfs.btrfs"), "no mkfs.btrfs on the PATH")
     yield tmp_path
     subprocess.run(["umount", "--quiet", tmp_path / "mnt"], check=False)
     Devcloud(tmp_path / "cloud").down()

@@ -10,7 +10,7 @@ from icebrick.devcloud.layout import Layout, write_private
 from icebrick.errors import DevcloudError
 from icebrick.secret import Secret
 
-FileSystem: TypeAlias = Literal["xfs", "btrfs", "none"]
+FileSystem: TypeAlias = Literal["btrfs", "xfs", "none"]
 Export: TypeAlias = Literal["loop", "file"]
 
 
@@ -18,13 +18,13 @@ Export: TypeAlias = Literal["loop", "file"]
 class Settings:
     """How a devcloud is to be.
 
-    `filesystem` of the pool: xfs and btrfs copy volumes by reflink, btrfs also freezes a group at one instant, "none"
+    `filesystem` of the pool: btrfs and xfs copy volumes by reflink, btrfs also freezes a group at one instant, "none"
     is the directory's own file system and makes sparse copies. `export`: what a host gets of a volume, a loop device
     or the plain file. `page_size`: the most entries in one answer of Cinder. `compute`: Nova too. A port of 0 is any
     free one.
     """
 
-    filesystem: FileSystem = "xfs"
+    filesystem: FileSystem = "btrfs"
     export: Export = "loop"
     pool_gib: int = 40
     page_size: int = 1000

@@ -66,7 +66,7 @@ class FileDriver(driver.VolumeDriver):
             "thick_provisioning_support": False,
             "QoS_support": False,
             "multiattach": True,
-            "consistent_group_snapshot_enabled": True,
+            "consistent_group_snapshot_enabled": self.store.freezes(),
         }
         self._stats = {
             "volume_backend_name": self.configuration.safe_get("volume_backend_name"),

@@ -72,10 +72,14 @@ class FileStore:
         finally:
             part.unlink(missing_ok=True)
 
+    def freezes(self) -> bool:
+        """Whether `frozen` is of one instant."""
+        return btrfs.is_subvolume(self.volumes)
+
     @contextlib.contextmanager
     def frozen(self, group_snapshot_id: str) -> Iterator[Path]:
         """A folder with all volumes of one instant; on file systems other than btrfs the live folder."""
-        if not btrfs.is_subvolume(self.volumes):
+        if not self.freezes():
             yield self.volumes
             return
         with btrfs.snapshot(self.volumes, f"{_GROUP_VIEW}{group_snapshot_id}") as view:
