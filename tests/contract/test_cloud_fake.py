@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from icebrick.errors import AccessForbiddenError
 from icebrick.testing.cloud_contract import CloudContract
 from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
-from icebrick.testing.fakerecords import BETA, FakeRecords
+from icebrick.testing.fakerecords import ALPHA, BETA, SERVICE, FakeRecords
+from icebrick.testing.group_contract import GroupContract
+from icebrick.testing.project_contract import ProjectContract, Stick
 
 
 @pytest.fixture
@@ -26,9 +29,33 @@ def stranger(records: FakeRecords) -> FakeCloud:
 
 
 @pytest.fixture
+def admin(records: FakeRecords) -> FakeCloud:
+    return FakeCloud(records, SERVICE, admin=True, elsewhere=(ALPHA,))
+
+
+@pytest.fixture
 def connector(records: FakeRecords) -> FakeConnector:
     return FakeConnector(records)
 
 
+@pytest.fixture
+def stick(cloud: FakeCloud) -> Stick:
+    return lambda kind, resource_id: cloud.set_status(resource_id, "creating")
+
+
 class TestFakeCloud(CloudContract):
     """Volumes, volume snapshots, attachments."""
+
+
+class TestFakeGroups(GroupContract):
+    """Groups, group snapshots."""
+
+
+class TestFakeProjects(ProjectContract):
+    """Administrators, several roles, transfers."""
+
+
+def test_an_application_credential_is_bound_to_its_project(records: FakeRecords) -> None:
+    bound = FakeCloud(records, elsewhere=None)
+    with pytest.raises(AccessForbiddenError, match="application credential"), bound.in_project(BETA.id):
+        pass

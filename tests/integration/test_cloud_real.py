@@ -23,7 +23,10 @@ from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.faults import Fault
 from icebrick.errors import AccessForbiddenError, CloudUnavailableError, UnexpectedStateError, UsageError
 from icebrick.run import Run
-from icebrick.testing.cloud_contract import GIB, CloudContract
+from icebrick.testing.cloud_contract import CloudContract
+from icebrick.testing.cloud_suite import GIB
+from icebrick.testing.group_contract import GroupContract
+from icebrick.testing.project_contract import ProjectContract, Stick
 
 PACE = Pace(first=0.02, longest=0.2, work=60, settle=1, attempts=1)
 RUN = Run("20261123T061500Z-1f2e3d4c", "host1")
@@ -33,7 +36,8 @@ RUN = Run("20261123T061500Z-1f2e3d4c", "host1")
 def logins(session_devcloud: Devcloud) -> Iterator[dict[str, CinderCloud]]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("OS_CLIENT_CONFIG_FILE", str(session_devcloud.clouds_yaml))
-        yield {user: stack.enter_context(closing(connect(user, pace=PACE))) for user in ("alice", "bob", "rita")}
+        users = ("alice", "bob", "rita", "backup")
+        yield {user: stack.enter_context(closing(connect(user, pace=PACE))) for user in users}
 
 
 @pytest.fixture
@@ -47,12 +51,44 @@ def stranger(devcloud: Devcloud, logins: dict[str, CinderCloud]) -> CinderCloud:
 
 
 @pytest.fixture
+def admin(devcloud: Devcloud, logins: dict[str, CinderCloud]) -> CinderCloud:
+    return logins["backup"]
+
+
+@pytest.fixture
+def stick(devcloud: Devcloud, login: Callable[[Devcloud, str], Any]) -> Stick:
+    """By an administrator's hand: what a back end leaves that dies in the middle of its work."""
+    actions = {
+        "volume": ("volumes", "os-reset_status"),
+        "volume snapshot": ("snapshots", "os-reset_status"),
+        "group": ("groups", "reset_status"),
+        "group snapshot": ("group_snapshots", "reset_status"),
+    }
+
+    def stick(kind: str, resource_id: str) -> None:
+        collection, action = actions[kind]
+        path = f"/{collection}/{resource_id}/action"
+        status, answer = login(devcloud, "backup").request("POST", path, {action: {"status": "creating"}})
+        assert status == 202, answer
+
+    return stick
+
+
+@pytest.fixture
 def connector(tmp_path: Path) -> BrickConnector:
     return BrickConnector(BrickSettings(tmp_path / "state", ip="127.0.0.1"))
 
 
 class TestCinderCloud(CloudContract):
     """With listings of three entries a page."""
+
+
+class TestCinderGroups(GroupContract):
+    """In a pool that freezes groups at one instant."""
+
+
+class TestCinderProjects(ProjectContract):
+    """With an administrator who is a member of one of the two projects."""
 
 
 @pytest.fixture

@@ -90,15 +90,21 @@ class CinderGroups:
             self._delete(group_id)
 
     def force_delete(self, group_id: str) -> None:
-        if found_by(lambda: self._brief(group_id)):
-            self._reset(f"/groups/{group_id}", f"reset group {group_id}")
-            self._delete(group_id)
+        found = found_by(lambda: self._brief(group_id))
+        if found is None:
+            return
+        # Before its state is changed, which would otherwise stay changed when Cinder then refuses.
+        taken = [each["id"] for each in self._snapshot_records(**_ALL) if each["group_id"] == group_id]
+        if found.volume_ids or taken:
+            raise UnexpectedStateError(f"cannot delete group {group_id}: it has volumes or group snapshots")
+        self._reset(f"/groups/{group_id}", f"reset group {group_id}")
+        self._delete(group_id)
 
     # Group snapshots
 
     def snapshots(self, *, of_all: bool) -> Sequence[GroupSnapshot]:
         scope = _ALL if of_all else {}
-        records = self._api.list_all("/group_snapshots/detail", "group_snapshots", "list group snapshots", **scope)
+        records = self._snapshot_records(**scope)
         members = self._members(of_all=of_all) if records else {}
         return [self._group_snapshot_from(record, members.get(record["id"], ())) for record in records]
 
@@ -134,6 +140,9 @@ class CinderGroups:
     def _brief(self, group_id: str) -> Group:
         """Without the names of types, which take two more requests."""
         return self._group_from(self._record(group_id), _Types({}, {}, {}))
+
+    def _snapshot_records(self, **scope: str) -> list[Json]:
+        return self._api.list_all("/group_snapshots/detail", "group_snapshots", "list group snapshots", **scope)
 
     def _change(self, group_id: str, changes: Json, doing: str) -> None:
         what = Resource("group", group_id)

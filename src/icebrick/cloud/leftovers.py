@@ -1,19 +1,22 @@
 """What dead runs left in the cloud: found by tag, and removed in the order that Cinder allows.
 
-Only what carries a run's tag is ever touched. A backup's source volume carries none.
+Only what carries a run's tag or mark is ever touched. A backup's source volume carries none. An administrator finds
+it in all projects: what a run of an administrator made is the administrator's, what it restored another project's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
-from icebrick.cloud.base import Cloud, Volume, VolumeSnapshot
+from icebrick.cloud.base import Cloud, Group, GroupSnapshot, Transfer, Volume, VolumeSnapshot
+from icebrick.cloud.temporary import part_and_delete
 from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError, CloudError, UnexpectedStateError
-from icebrick.run import HOST_KEY, RUN_KEY
+from icebrick.run import HOST_KEY, RUN_KEY, Run, find_mark
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,15 +30,42 @@ class Leftovers:
 
     volumes: tuple[Volume, ...] = ()
     snapshots: tuple[VolumeSnapshot, ...] = ()
+    group_snapshots: tuple[GroupSnapshot, ...] = ()
+    groups: tuple[Group, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.volumes or self.snapshots)
+        return bool(self.volumes or self.snapshots or self.group_snapshots or self.groups or self.transfers)
 
     @property
     def runs(self) -> tuple[str, ...]:
         """Their ids, sorted."""
-        tags = [volume.metadata for volume in self.volumes] + [snapshot.metadata for snapshot in self.snapshots]
-        return tuple(sorted({metadata[RUN_KEY] for metadata in tags}))
+        kinds: tuple[Iterable[Marked], ...] = (
+            self.volumes,
+            self.snapshots,
+            self.group_snapshots,
+            self.groups,
+            self.transfers,
+        )
+        makers = [run_of(each) for kind in kinds for each in kind]
+        return tuple(sorted({run.id for run in makers if run is not None}))
+
+
+Marked = Volume | VolumeSnapshot | GroupSnapshot | Group | Transfer
+M = TypeVar("M", Volume, VolumeSnapshot, GroupSnapshot, Group, Transfer)
+
+
+def run_of(resource: Marked) -> Run | None:
+    """The run that made it and has not finished it; None when it is nobody's leftover."""
+    match resource:
+        case Volume() | VolumeSnapshot():
+            run_id = resource.metadata.get(RUN_KEY)
+            return Run(run_id, resource.metadata.get(HOST_KEY, "")) if run_id is not None else None
+        case Group() | GroupSnapshot():
+            marked = find_mark(resource.description)
+        case Transfer():
+            marked = find_mark(resource.name)
+    return marked[0] if marked else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +88,44 @@ class Removal:
 
 
 def find_leftovers(cloud: Cloud, is_alive: IsAlive) -> Leftovers:
-    """Tagged volumes and volume snapshots of the project whose runs are not alive."""
+    """What is tagged in the project, for an administrator in all projects, and whose runs are not alive."""
 
-    def dead(metadata: Mapping[str, str]) -> bool:
-        return RUN_KEY in metadata and not is_alive(metadata[RUN_KEY], metadata.get(HOST_KEY, ""))
+    def dead(resources: Iterable[M]) -> tuple[M, ...]:
+        makers = ((resource, run_of(resource)) for resource in resources)
+        return tuple(resource for resource, run in makers if run is not None and not is_alive(run.id, run.host))
 
+    everywhere = cloud.is_admin()
     return Leftovers(
-        tuple(volume for volume in cloud.volumes() if dead(volume.metadata)),
-        tuple(snapshot for snapshot in cloud.snapshots() if dead(snapshot.metadata)),
+        volumes=dead(cloud.all_volumes() if everywhere else cloud.volumes()),
+        snapshots=dead(cloud.all_snapshots() if everywhere else cloud.snapshots()),
+        group_snapshots=dead(cloud.all_group_snapshots() if everywhere else cloud.group_snapshots()),
+        groups=dead(cloud.all_groups() if everywhere else cloud.groups()),
+        transfers=dead(cloud.all_transfers() if everywhere else cloud.transfers()),
     )
 
 
 def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], leftovers: Leftovers) -> Removal:
-    """Remove them, volumes before the volume snapshots they may have been made from; a failure does not stop the rest.
+    """Remove them, each before what it hangs on; a failure does not stop the rest.
 
     `disconnect` removes a connection from this host, and is content with one that is not there.
     """
     removed: list[str] = []
     kept: list[Kept] = []
+    for transfer in leftovers.transfers:
+        with _noted(f"transfer {transfer.id}", removed, kept):
+            cloud.delete_transfer(transfer.id)
     for volume in leftovers.volumes:
         with _noted(f"volume {volume.id}", removed, kept):
             _remove_volume(cloud, disconnect, volume)
+    for taken in leftovers.group_snapshots:
+        with _noted(f"group snapshot {taken.id}", removed, kept):
+            _delete(cloud, taken.id, cloud.delete_group_snapshot, cloud.force_delete_group_snapshot)
     for snapshot in leftovers.snapshots:
         with _noted(f"volume snapshot {snapshot.id}", removed, kept):
-            cloud.delete_snapshot(snapshot.id)
+            _delete(cloud, snapshot.id, cloud.delete_snapshot, cloud.force_delete_snapshot)
+    unfinished = frozenset(volume.id for volume in leftovers.volumes)
+    for group in leftovers.groups:
+        _clear_group(cloud, group, unfinished, removed, kept)
     return Removal(tuple(removed), tuple(kept))
 
 
@@ -95,7 +139,30 @@ def _remove_volume(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], v
         if attachment.connection is not None:
             disconnect(attachment.connection)
         cloud.delete_attachment(attachment.id)
-    cloud.delete_volume(volume.id)
+    _delete(cloud, volume.id, lambda volume_id: part_and_delete(cloud, volume_id), cloud.force_delete_volume)
+
+
+def _clear_group(cloud: Cloud, group: Group, unfinished: frozenset[str], removed: list[str], kept: list[Kept]) -> None:
+    """Delete it; but where its members are finished, the run died before it could take the mark off, and it stays."""
+    members = frozenset(group.volume_ids)
+    if members - unfinished:
+        with _noted(f"mark of group {group.id}", removed, kept):
+            _, description = find_mark(group.description) or (None, "")
+            cloud.update_group(group.id, name=group.name, description=description)
+    else:
+        with _noted(f"group {group.id}", removed, kept):
+            _delete(cloud, group.id, cloud.delete_group, cloud.force_delete_group)
+
+
+def _delete(cloud: Cloud, resource_id: str, delete: Callable[[str], None], force: Callable[[str], None]) -> None:
+    """By force, where an administrator meets what is stuck: it was waited for, and its run is dead."""
+    try:
+        delete(resource_id)
+    except UnexpectedStateError as error:
+        if not cloud.is_admin():
+            raise
+        _LOG.warning("deleting by force id=%s error=%s", resource_id, error)
+        force(resource_id)
 
 
 @contextmanager

@@ -15,7 +15,17 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from icebrick.cloud.base import Attachment, Cloud, Mode, Volume, VolumeSnapshot, VolumeSpec
+from icebrick.cloud.base import (
+    Attachment,
+    Cloud,
+    Group,
+    GroupSnapshot,
+    GroupSpec,
+    Mode,
+    Volume,
+    VolumeSnapshot,
+    VolumeSpec,
+)
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.errors import AttachError, CloudError, IcebrickError
 from icebrick.run import Run
@@ -23,6 +33,9 @@ from icebrick.run import Run
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_LONGEST_DESCRIPTION = 255
+"""Characters that Cinder takes."""
 
 
 def name_of(run: Run) -> str:
@@ -36,6 +49,14 @@ def temporary_snapshot(cloud: Cloud, volume_id: str, run: Run, leftovers: list[s
     snapshot = cloud.create_snapshot(volume_id, name=name_of(run), metadata=run.tags)
     with _undone(lambda: cloud.delete_snapshot(snapshot.id), f"volume snapshot {snapshot.id}", leftovers):
         yield snapshot
+
+
+@contextmanager
+def temporary_group_snapshot(cloud: Cloud, group_id: str, run: Run, leftovers: list[str]) -> Iterator[GroupSnapshot]:
+    """A snapshot of all the group's volumes as they are now, attached or not."""
+    taken = cloud.create_group_snapshot(group_id, name=name_of(run), description=run.mark)
+    with _undone(lambda: cloud.delete_group_snapshot(taken.id), f"group snapshot {taken.id}", leftovers):
+        yield taken
 
 
 @contextmanager
@@ -65,6 +86,45 @@ def unfinished_clone(
     """As `unfinished_volume`, but it begins with the snapshot's content."""
     with _finished(cloud, cloud.create_clone(snapshot, name=name, metadata=run.tags), leftovers) as volume:
         yield volume
+
+
+@contextmanager
+def unfinished_group(cloud: Cloud, spec: GroupSpec, run: Run, leftovers: list[str]) -> Iterator[Group]:
+    """A new group that stays when the block ends normally, and goes when it does not.
+
+    Until the end its description begins with the run's mark. Its members are made and finished inside the block, so
+    that a cleanup can tell: with finished members it is finished too, and loses its mark; without it goes.
+    """
+    marked = f"{run.mark} {spec.description}"[:_LONGEST_DESCRIPTION]
+    group = cloud.create_group(replace(spec, description=marked))
+    with ExitStack() as undo:
+        undo.callback(_undo, lambda: cloud.delete_group(group.id), f"group {group.id}", leftovers)
+        yield group
+        undo.pop_all()
+    try:
+        cloud.update_group(group.id, name=spec.name, description=spec.description)
+    except CloudError as error:
+        _tell(leftovers, f"mark of group {group.id}", error)
+
+
+def transfer_volume(cloud: Cloud, volume_id: str, receiver: Cloud, run: Run, leftovers: list[str]) -> Volume:
+    """Give an available volume to the receiver's project, tags and all; by an error it stays where it is."""
+    offered = cloud.create_transfer(volume_id, name=run.mark)
+    with ExitStack() as undo:
+        what = f"transfer {offered.id} of volume {volume_id}"
+        undo.callback(_undo, lambda: cloud.delete_transfer(offered.id), what, leftovers)
+        accepted = receiver.accept_transfer(offered)
+        undo.pop_all()
+    return accepted
+
+
+def part_and_delete(cloud: Cloud, volume_id: str) -> None:
+    """Delete the volume, also when it is in a group."""
+    volume = cloud.find_volume(volume_id)
+    if volume is not None:
+        if volume.group_id is not None:
+            cloud.remove_from_group(volume_id)
+        cloud.delete_volume(volume_id)
 
 
 @contextmanager
@@ -113,7 +173,7 @@ def attached(
 @contextmanager
 def _finished(cloud: Cloud, volume: Volume, leftovers: list[str]) -> Iterator[Volume]:
     with ExitStack() as undo:
-        undo.callback(_undo, lambda: cloud.delete_volume(volume.id), f"volume {volume.id}", leftovers)
+        undo.callback(_undo, lambda: part_and_delete(cloud, volume.id), f"volume {volume.id}", leftovers)
         yield volume
         undo.pop_all()
     try:

@@ -1,29 +1,33 @@
 """What every Cloud must do: FakeCloud and the real Cinder pass the same suite.
 
-Inherit, and give the fixtures `cloud` and `connector` (of one project of an otherwise idle cloud, that settles
-within a second) and `stranger` (another project of the same cloud).
+Here: volumes, volume snapshots and attachments of one project. `group_contract` and `project_contract` have the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from icebrick.attach.base import Connector
-from icebrick.cloud.base import Attachment, Cloud, Mode, Volume, VolumeSettings, VolumeSnapshot, VolumeSpec
+from icebrick.cloud.base import Cloud, Mode, VolumeSettings, VolumeSnapshot, VolumeSpec
 from icebrick.errors import AttachError, CloudError, QuotaError, ResourceMissingError, UnexpectedStateError
 from icebrick.run import Run
-
-GIB = 1 << 30
-RUN = Run("20261123T061500Z-1f2e3d4c", "host1")
-MISSING = "00000000-0000-4000-8000-000000000000"
-PLAIN = VolumeSettings("disk", "of a server", {"k": "v"}, {}, bootable=False, read_only=False)
+from icebrick.testing.cloud_suite import (
+    GIB,
+    MISSING,
+    PLAIN,
+    RUN,
+    attached_to,
+    new_snapshot,
+    read_back,
+    settings_of,
+    write_to,
+)
 
 
 class CloudContract:
-    """The suite."""
+    """Inherit, and give the fixtures `cloud`, `connector` and `stranger`, as in `cloud_suite`."""
 
     @pytest.fixture(autouse=True)
     def _empty(self, cloud: Cloud, stranger: Cloud) -> Iterator[None]:
@@ -72,7 +76,7 @@ class CloudContract:
         cloud.delete_volume(MISSING)
 
     def test_a_volume_with_a_snapshot_is_not_deleted(self, cloud: Cloud) -> None:
-        snapshot = _snapshot(cloud)
+        snapshot = new_snapshot(cloud)
         with pytest.raises(UnexpectedStateError, match=snapshot.volume_id):
             cloud.delete_volume(snapshot.volume_id)
 
@@ -95,20 +99,20 @@ class CloudContract:
         volume = cloud.create_volume(VolumeSpec("before", 1, metadata={"old": "1"}))
         wanted = VolumeSettings("after", "text", {"new": "2"}, {"os_distro": "debian"}, bootable=True, read_only=True)
         cloud.apply_settings(volume.id, wanted)
-        assert _settings(cloud.get_volume(volume.id)) == wanted
+        assert settings_of(cloud.get_volume(volume.id)) == wanted
 
     def test_settings_are_taken_back_by_others(self, cloud: Cloud) -> None:
         volume = cloud.create_volume(VolumeSpec("before", 1))
         first = VolumeSettings("a", "b", {"c": "d"}, {"e": "f", "g": "h"}, bootable=True, read_only=True)
         cloud.apply_settings(volume.id, first)
         cloud.apply_settings(volume.id, VolumeSettings("", "", {}, {"g": "i"}, bootable=False, read_only=False))
-        after = _settings(cloud.get_volume(volume.id))
+        after = settings_of(cloud.get_volume(volume.id))
         assert after == VolumeSettings("", "", {}, {"g": "i"}, bootable=False, read_only=False)
 
     def test_settings_may_be_applied_twice(self, cloud: Cloud) -> None:
         volume = cloud.create_volume(VolumeSpec("before", 1))
         cloud.apply_settings(volume.id, PLAIN)
-        assert _settings(cloud.apply_settings(volume.id, PLAIN)) == PLAIN
+        assert settings_of(cloud.apply_settings(volume.id, PLAIN)) == PLAIN
 
     def test_settings_leave_the_runs_tags_and_bring_no_other_runs(self, cloud: Cloud) -> None:
         volume = cloud.create_volume(VolumeSpec("before", 1, metadata=RUN.tags))
@@ -136,7 +140,7 @@ class CloudContract:
 
     def test_a_volume_in_use_can_be_snapshotted(self, cloud: Cloud, connector: Connector) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1))
-        with _attached(cloud, connector, volume, Mode.WRITE):
+        with attached_to(cloud, connector, volume, Mode.WRITE):
             assert cloud.get_volume(volume.id).status == "in-use"
             assert cloud.create_snapshot(volume.id, name="hot", metadata={}).status == "available"
 
@@ -151,7 +155,7 @@ class CloudContract:
             cloud.create_snapshot(MISSING, name="nothing", metadata={})
 
     def test_a_deleted_snapshot_is_gone_on_return_and_may_be_deleted_again(self, cloud: Cloud) -> None:
-        snapshot = _snapshot(cloud)
+        snapshot = new_snapshot(cloud)
         cloud.delete_snapshot(snapshot.id)
         cloud.delete_snapshot(snapshot.id)
         assert cloud.snapshots() == []
@@ -162,7 +166,7 @@ class CloudContract:
         snapshot = cloud.create_snapshot(volume.id, name="frozen", metadata={})
         clone = cloud.get_volume(cloud.create_clone(snapshot, name="copy", metadata=RUN.tags).id)
         assert (clone.size, clone.volume_type, clone.status) == (1, volume.volume_type, "available")
-        assert _settings(clone) == VolumeSettings("copy", "", RUN.tags, {"os": "x"}, bootable=True, read_only=False)
+        assert settings_of(clone) == VolumeSettings("copy", "", RUN.tags, {"os": "x"}, bootable=True, read_only=False)
 
     def test_a_clone_of_a_missing_snapshot_is_an_error(self, cloud: Cloud) -> None:
         gone = VolumeSnapshot(MISSING, "gone", "available", MISSING, 1)
@@ -171,12 +175,12 @@ class CloudContract:
 
     def test_a_clone_holds_the_bytes_of_the_moment_of_the_snapshot(self, cloud: Cloud, connector: Connector) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1))
-        _write(cloud, connector, volume, 1 << 20, b"before")
+        write_to(cloud, connector, volume, 1 << 20, b"before")
         snapshot = cloud.create_snapshot(volume.id, name="frozen", metadata={})
-        _write(cloud, connector, volume, 1 << 20, b"after!")
+        write_to(cloud, connector, volume, 1 << 20, b"after!")
         clone = cloud.create_clone(snapshot, name="copy", metadata={})
-        assert _read(cloud, connector, clone, 1 << 20, 6) == b"before"
-        assert _read(cloud, connector, volume, 1 << 20, 6) == b"after!"
+        assert read_back(cloud, connector, clone, 1 << 20, 6) == b"before"
+        assert read_back(cloud, connector, volume, 1 << 20, 6) == b"after!"
 
     # Attachments
 
@@ -194,7 +198,7 @@ class CloudContract:
 
     def test_attachments_are_listed_with_their_connections(self, cloud: Cloud, connector: Connector) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1))
-        with _attached(cloud, connector, volume, Mode.READ) as attachment:
+        with attached_to(cloud, connector, volume, Mode.READ) as attachment:
             (listed,) = cloud.attachments(volume.id)
             assert listed.id == attachment.id
             assert listed.connection is not None and attachment.connection is not None
@@ -214,7 +218,7 @@ class CloudContract:
 
     def test_a_volume_in_use_is_not_deleted(self, cloud: Cloud, connector: Connector) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1))
-        with _attached(cloud, connector, volume, Mode.READ), pytest.raises(UnexpectedStateError, match=volume.id):
+        with attached_to(cloud, connector, volume, Mode.READ), pytest.raises(UnexpectedStateError, match=volume.id):
             cloud.delete_volume(volume.id)
 
     def test_an_attachment_may_be_deleted_twice(self, cloud: Cloud) -> None:
@@ -232,7 +236,7 @@ class CloudContract:
 
     def test_a_read_only_attachment_cannot_be_written(self, cloud: Cloud, connector: Connector) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1))
-        with pytest.raises(AttachError), _attached(cloud, connector, volume, Mode.READ) as attachment:
+        with pytest.raises(AttachError), attached_to(cloud, connector, volume, Mode.READ) as attachment:
             assert attachment.connection is not None
             with connector.open_target(attachment.connection, size=GIB) as target:
                 target.write(0, b"x" * 4096)
@@ -240,7 +244,7 @@ class CloudContract:
 
     def test_a_device_smaller_than_promised_is_refused(self, cloud: Cloud, connector: Connector) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1))
-        with pytest.raises(AttachError), _attached(cloud, connector, volume, Mode.READ) as attachment:
+        with pytest.raises(AttachError), attached_to(cloud, connector, volume, Mode.READ) as attachment:
             assert attachment.connection is not None
             with connector.open_source(attachment.connection, size=2 * GIB):
                 pass
@@ -248,7 +252,7 @@ class CloudContract:
     # Projects
 
     def test_other_projects_resources_do_not_exist(self, cloud: Cloud, stranger: Cloud) -> None:
-        snapshot = _snapshot(cloud)
+        snapshot = new_snapshot(cloud)
         reserved = cloud.create_attachment(cloud.create_volume(VolumeSpec("disk", 1)).id, Mode.READ)
         assert cloud.project() != stranger.project()
         assert (list(stranger.volumes()), list(stranger.snapshots())) == ([], [])
@@ -260,7 +264,7 @@ class CloudContract:
             stranger.complete_attachment(reserved.id)
 
     def test_deleting_what_is_another_projects_leaves_it(self, cloud: Cloud, stranger: Cloud) -> None:
-        snapshot = _snapshot(cloud)
+        snapshot = new_snapshot(cloud)
         stranger.delete_snapshot(snapshot.id)
         stranger.delete_volume(snapshot.volume_id)
         assert [s.id for s in cloud.snapshots()] == [snapshot.id]
@@ -273,47 +277,3 @@ def _wipe(cloud: Cloud) -> None:
         for attachment in cloud.attachments(volume.id):
             cloud.delete_attachment(attachment.id)
         cloud.delete_volume(volume.id)
-
-
-def _snapshot(cloud: Cloud) -> VolumeSnapshot:
-    volume = cloud.create_volume(VolumeSpec("disk", 1))
-    return cloud.create_snapshot(volume.id, name="frozen", metadata={})
-
-
-def _settings(volume: Volume) -> VolumeSettings:
-    return VolumeSettings(
-        volume.name,
-        volume.description,
-        dict(volume.metadata),
-        dict(volume.image_metadata),
-        bootable=volume.bootable,
-        read_only=volume.read_only,
-    )
-
-
-@contextmanager
-def _attached(cloud: Cloud, connector: Connector, volume: Volume, mode: Mode) -> Iterator[Attachment]:
-    reserved = cloud.create_attachment(volume.id, mode)
-    try:
-        connected = cloud.connect_attachment(reserved.id, connector.properties(), mode)
-        cloud.complete_attachment(reserved.id)
-        yield connected
-    finally:
-        cloud.delete_attachment(reserved.id)
-
-
-def _write(cloud: Cloud, connector: Connector, volume: Volume, offset: int, data: bytes) -> None:
-    with _attached(cloud, connector, volume, Mode.WRITE) as attachment:
-        assert attachment.connection is not None
-        with connector.open_target(attachment.connection, size=volume.size * GIB) as target:
-            target.write(offset, data)
-            target.flush()
-
-
-def _read(cloud: Cloud, connector: Connector, volume: Volume, offset: int, length: int) -> bytes:
-    buffer = bytearray(length)
-    with _attached(cloud, connector, volume, Mode.READ) as attachment:
-        assert attachment.connection is not None
-        with connector.open_source(attachment.connection, size=volume.size * GIB) as source:
-            source.read_into(offset, memoryview(buffer))
-    return bytes(buffer)

@@ -10,7 +10,7 @@ from icebrick.attach.base import Connector
 from icebrick.cloud.base import Cloud
 from icebrick.cloud.leftovers import Kept, Leftovers, find_leftovers, remove_leftovers
 from icebrick.errors import CloudError, UsageError
-from icebrick.run import RUN_KEY, Run
+from icebrick.run import Run
 from icebrick.workflow.living import Life, RunRegistry
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,7 @@ def plan_cleanup(cloud: Cloud, registry: RunRegistry, *, ended: frozenset[str] =
 def run_cleanup(plan: CleanupPlan, cloud: Cloud, connector: Connector, registry: RunRegistry) -> CleanupReport:
     """Remove what the plan says; what cannot be removed is in the report, and looked for again the next time."""
     removal = remove_leftovers(cloud, connector.disconnect, plan.leftovers)
-    found = {volume.metadata[RUN_KEY] for volume in plan.leftovers.volumes}
-    found |= {snapshot.metadata[RUN_KEY] for snapshot in plan.leftovers.snapshots}
+    found = plan.leftovers.runs
     now = datetime.now(UTC)
     for run_id in plan.dead:
         if run_id not in found:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from icebrick.cloud.base import Mode, VolumeSpec
+from icebrick.cloud.base import Cloud, GroupSpec, Mode, VolumeSpec
 from icebrick.cloud.leftovers import Leftovers, find_leftovers, remove_leftovers
 from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError
 from icebrick.run import RUN_KEY, Run
 from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
+from icebrick.testing.fakerecords import SERVICE
 
 DEAD = Run("20261122T010000Z-dead0000", "host1")
+TYPE = "__DEFAULT__"
 LIVE = Run("20261123T010000Z-11fe0000", "host1")
 
 
 @pytest.fixture
 def cloud() -> FakeCloud:
     return FakeCloud()
+
+
+@pytest.fixture
+def admin(cloud: FakeCloud) -> FakeCloud:
+    return FakeCloud(cloud.records, SERVICE, admin=True)
 
 
 @pytest.fixture
@@ -114,3 +121,74 @@ def test_a_leftover_that_somebody_gave_to_a_server_is_left_alone(
 
 def test_nothing_left_is_false() -> None:
     assert not Leftovers()
+
+
+# Groups and transfers
+
+
+def leave_group(cloud: Cloud, *, description: str = "") -> tuple[str, str]:
+    """An unfinished group and its unfinished member."""
+    group = cloud.create_group(GroupSpec("group", "consistent", (TYPE,), f"{DEAD.mark} {description}"))
+    member = cloud.create_volume(VolumeSpec("member", 1, volume_type=TYPE, group_id=group.id, metadata=DEAD.tags))
+    return group.id, member.id
+
+
+def test_unfinished_groups_go_with_their_members_group_snapshots_and_transfers(cloud: FakeCloud) -> None:
+    group, member = leave_group(cloud)
+    taken = cloud.create_group_snapshot(group, name="s", description=DEAD.mark).id
+    offered = cloud.create_transfer(cloud.create_volume(VolumeSpec("given", 1)).id, name=DEAD.mark)
+    cloud.create_group_snapshot(group, name="s", description=LIVE.mark)
+    cloud.create_transfer(cloud.create_volume(VolumeSpec("given", 1)).id, name=LIVE.mark)
+    found = find_leftovers(cloud, is_alive)
+    assert [each.id for each in (*found.groups, *found.volumes, *found.group_snapshots)] == [group, member, taken]
+    assert ([each.id for each in found.transfers], found.runs) == ([offered.id], (DEAD.id,))
+
+
+def test_they_are_removed_each_before_what_it_hangs_on(cloud: FakeCloud, source: str) -> None:
+    group, member = leave_group(cloud)
+    cloud.add_to_group(group, source)
+    taken = cloud.create_group_snapshot(group, name="s", description=DEAD.mark)
+    cloud.remove_from_group(source)
+    clone = cloud.create_clone(taken.snapshots[0], name="c", metadata=DEAD.tags).id
+    offered = cloud.create_transfer(clone, name=DEAD.mark)
+    removal = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    assert removal.removed[:2] == (f"transfer {offered.id}", f"volume {clone}")
+    assert removal.removed[2:] == (f"group snapshot {taken.id}", f"group {group}")
+    assert [kept.what for kept in removal.kept] == [f"volume {member}"]
+
+
+def test_a_group_with_finished_members_stays_and_gets_its_description_back(cloud: FakeCloud) -> None:
+    group, member = leave_group(cloud, description="of a database")
+    cloud.untag_volume(member)
+    removal = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    assert removal.removed == (f"mark of group {group}",)
+    assert (cloud.get_group(group).description, cloud.get_group(group).volume_ids) == ("of a database", (member,))
+
+
+def test_an_administrator_finds_what_is_left_in_all_projects(cloud: FakeCloud, admin: FakeCloud, source: str) -> None:
+    snapshot, clone = leave(cloud, source, DEAD)
+    _, member = leave_group(cloud)
+    own = admin.create_snapshot(source, name="s", metadata=DEAD.tags).id
+    found = find_leftovers(admin, is_alive)
+    assert ({v.id for v in found.volumes}, {s.id for s in found.snapshots}) == ({clone, member}, {snapshot, own})
+    assert remove_leftovers(admin, lambda info: None, found).kept == ()
+    assert ([v.id for v in cloud.volumes()], list(admin.all_snapshots()), list(cloud.groups())) == ([source], [], [])
+
+
+@pytest.mark.parametrize("status", ["creating", "deleting", "error_deleting"])
+def test_an_administrator_removes_what_is_stuck(cloud: FakeCloud, admin: FakeCloud, source: str, status: str) -> None:
+    group = cloud.create_group(GroupSpec("of somebody", "consistent", (TYPE,))).id
+    cloud.add_to_group(group, source)
+    stuck = {
+        cloud.create_group_snapshot(group, name="s", description=DEAD.mark).id,
+        cloud.create_group(GroupSpec("half made", "consistent", (TYPE,), DEAD.mark)).id,
+        cloud.create_snapshot(source, name="s", metadata=DEAD.tags).id,
+        cloud.create_volume(VolumeSpec("c", 1, metadata=DEAD.tags)).id,
+    }
+    for each in stuck:
+        cloud.set_status(each, status)
+    refused = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    assert {kept.what.split()[-1] for kept in refused.kept} == stuck
+    removal = remove_leftovers(admin, lambda info: None, find_leftovers(admin, is_alive))
+    assert ({what.split()[-1] for what in removal.removed}, removal.kept) == (stuck, ())
+    assert [v.id for v in admin.all_volumes()] == [source]
