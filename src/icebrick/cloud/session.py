@@ -96,7 +96,7 @@ def _rescoped(connection: Any, access: Any, project_id: str, waiter: Waiter) -> 
             f"cannot {doing}: an application credential is bound to its project",
             hint="Log in with a user's name and password to work in several projects.",
         )
-    with translated(doing):
+    with translated(doing), warnings.catch_warnings(action="ignore"):  # as above
         scoped = connection.connect_as_project({"id": project_id})
     return _cloud(scoped, doing, waiter)
 
