@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from icebrick.backend.base import Backend, FileType, Handle
@@ -82,12 +82,9 @@ class PackWriter:
             generation = self._generation
             idle = self._idle[blob_type]
             filling = idle.pop() if idle else None
-        try:
+        with self._failing():
             filling = filling or _Filling(Packer(self._key, blob_type, self._buffers))
             return blob_id, self._add(filling, generation, blob_id, data)
-        except BaseException as error:
-            self._fail(error)
-            raise
 
     def holds(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether the blob is in the repository, or will be by the next commit that does not fail."""
@@ -100,15 +97,12 @@ class PackWriter:
             self._check(epoch)
             self._generation += 1
             generation, awaited = self._generation, set(self._underway)
-        try:
-            with self._flushing:  # one at a time: however many commit, memory is for one pack more than threads save
-                while (filling := self._take_older(generation)) is not None:
-                    self._finish(filling)
-            self._wait(epoch, lambda: awaited.isdisjoint(self._unstored))
+        with self._failing(), self._flushing:  # one at a time: so memory is for one pack more, however many commit
+            while (filling := self._take_older(generation)) is not None:
+                self._finish(filling)
+        self._wait(epoch, lambda: awaited.isdisjoint(self._unstored))
+        with self._failing():
             self._save_index()
-        except BaseException as error:
-            self._fail(error)
-            raise
         self._wait(epoch, lambda: awaited.isdisjoint(self._underway))  # others may be saving the index file of some
 
     def _check(self, epoch: int) -> None:
@@ -159,14 +153,12 @@ class PackWriter:
         self._give_back(filling)
 
     def _upload(self, pack: FinishedPack) -> None:
-        try:
+        with suppress(BaseException), self._failing():  # carried to those it concerns, whatever it is
             with pack.view() as view:
                 self._backend.save(Handle(FileType.PACK, pack.id.hex()), view)
             self._buffers.give_back(pack.buffer)
             if self._note_stored(pack) >= INDEX_BLOBS:
                 self._save_index()
-        except BaseException as error:  # noqa: BLE001 - carried to those it concerns, whatever it is
-            self._fail(error)
 
     def _note_stored(self, pack: FinishedPack) -> int:
         """How many blobs wait for an index file now."""
@@ -195,11 +187,16 @@ class PackWriter:
                 self._underway.difference_update((blob.type, blob.id) for blob in blobs)
             self._changed.notify_all()
 
-    def _fail(self, error: BaseException) -> None:
-        """A new epoch. Which blobs were lost need not be known: what is not stored counts as not saved."""
-        with self._changed:
-            self._epoch += 1
-            self._failure = error
-            self._underway -= self._unstored
-            self._unstored.clear()
-            self._changed.notify_all()
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What fails in the block ends the epoch. Which blobs are lost need not be known: none unstored counts."""
+        try:
+            yield
+        except BaseException as error:
+            with self._changed:
+                self._epoch += 1
+                self._failure = error
+                self._underway -= self._unstored
+                self._unstored.clear()
+                self._changed.notify_all()
+            raise
