@@ -16,6 +16,7 @@ from icebrick.backend.wrap.log import LogBackend
 from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy
 from icebrick.config.settings import AgentSettings, CloudSettings, RepositorySettings
 from icebrick.errors import UsageError
+from icebrick.parallel import Stop
 from icebrick.progress import Progress
 from icebrick.repository.repository import Repository
 from icebrick.run import Run, new_run
@@ -55,11 +56,11 @@ def opened_backend(settings: RepositorySettings) -> Iterator[Backend]:
 
 
 @contextmanager
-def opened_cloud(settings: CloudSettings) -> Iterator[Cloud]:
-    """Logged in, until the block ends."""
+def opened_cloud(settings: CloudSettings, stop: Stop | None = None) -> Iterator[Cloud]:
+    """Logged in, until the block ends; nothing more is waited for when `stop` is asked for, but what goes."""
     from icebrick.cloud.session import connect  # noqa: PLC0415
 
-    with closing(connect(settings.cloud)) as cloud:
+    with closing(connect(settings.cloud, stop=stop)) as cloud:
         yield cloud
 
 
@@ -96,7 +97,7 @@ def volume_run(
         access = VolumeAccess(cloud, host.connector, properties, run)
         with repository.lock(wait=host.lock_wait):
             yield access, load_images(repository, progress)
-        living.cleared = not access.leftovers
+        living.cleared = not (access.leftovers or access.failed.is_set())
 
 
 @contextmanager

@@ -38,4 +38,15 @@ class _NoProgress(Progress):
         yield _SilentTask()
 
 
+class LabelledProgress(Progress):
+    """Tells of which of several things at work a task is."""
+
+    def __init__(self, inner: Progress, label: str) -> None:
+        self._inner = inner
+        self._label = label
+
+    def task(self, name: str, *, total: int | None = None, unit: str = "") -> AbstractContextManager[Task]:
+        return self._inner.task(f"{self._label}: {name}", total=total, unit=unit)
+
+
 NO_PROGRESS: Progress = _NoProgress()

@@ -21,6 +21,8 @@ from icebrick.testing.images import PASSWORD, small_repository
 from icebrick.testing.restic import Restic
 from icebrick.workflow.backup import plan_backup, run_backup
 from icebrick.workflow.living import RunRegistry
+from icebrick.workflow.parallel import new_capacity
+from icebrick.workflow.saving import opened_saver
 from icebrick.workflow.scope import Scope, ScopeKind
 
 SETTINGS = VolumeSettings("web", "of web1 ☂", {"owner": "anna"}, {"os_distro": "debian"}, bootable=True, read_only=True)
@@ -38,9 +40,13 @@ def stored(restic: str, tmp_path: Path) -> tuple[str, Restic]:
     cloud.apply_settings(volume.id, SETTINGS)
     connector = FakeConnector(cloud.records)
     host = Host(connector, RunRegistry(tmp_path / "state", "fakehost"), lock_wait=timedelta())
-    with volume_run(host, cloud, open_repository(backend, PASSWORD), NO_PROGRESS) as (access, images):
-        scope = Scope(ScopeKind.VOLUMES, (volume.id,))
-        report = run_backup(plan_backup(cloud, images.snapshots, scope), access, images)
+    repository, capacity = open_repository(backend, PASSWORD), new_capacity(1)
+    with (
+        volume_run(host, cloud, repository, NO_PROGRESS) as (access, images),
+        opened_saver(repository, images.store, capacity.slots) as saver,
+    ):
+        plan = plan_backup(cloud, images.snapshots, Scope(ScopeKind.VOLUMES, (volume.id,)))
+        report = run_backup(plan, access, saver, capacity, NO_PROGRESS)
     assert report.failures == ()
     return volume.id, Restic(restic, tmp_path / "repository", PASSWORD.reveal())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,13 +14,17 @@ from icebrick.cli.command import command, refuse_all_but, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import Output, counted, size_text, table
 from icebrick.cli.repository import lock_wait, opened_repository
+from icebrick.cli.summary import backup_table, seconds_text
 from icebrick.cli.unwired import refuse_backup
 from icebrick.config.options import BACKUP, TAG
-from icebrick.errors import IcebrickError, IncompleteError, UsageError
+from icebrick.errors import IcebrickError, IncompleteError, Interrupted, UsageError
+from icebrick.parallel import Slots
 from icebrick.workflow.backup import BackupPlan, plan_backup, run_backup, run_image_backup
 from icebrick.workflow.naming import name_image
+from icebrick.workflow.parallel import new_capacity
 from icebrick.workflow.report import BackupReport, ImageBackup, to_json
 from icebrick.workflow.request import BackupRequest
+from icebrick.workflow.saving import opened_saver
 
 EXAMPLES = """
 icebrick -r main backup --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f
@@ -74,20 +79,24 @@ def _back_up_image(invocation: Invocation, image: Path, name: str, host: str) ->
         image_run(repository, invocation.progress, lock_wait=lock_wait(invocation)) as (run, images),
     ):
         naming = name_image(name, host, run_id=run.id, tags=invocation.settings.engine.tags)
-        report = run_image_backup(source, naming, run, images)
-    _tell(invocation.output, report)
+        with opened_saver(repository, images.store, Slots()) as saver:
+            report = run_image_backup(source, naming, run, images.snapshots, saver, invocation.progress)
+    _tell(invocation.output, report, {})
 
 
 def _run(invocation: Invocation, request: BackupRequest) -> None:
+    settings, progress = invocation.settings, invocation.progress
+    capacity = new_capacity(settings.engine.parallel)
     with (
-        opened_cloud(invocation.settings.cloud) as cloud,
+        opened_cloud(settings.cloud, capacity.stop) as cloud,
         opened_repository(invocation, cloud.project().id) as repository,
-        volume_run(this_host(invocation.settings.agent), cloud, repository, invocation.progress) as (access, images),
+        volume_run(this_host(settings.agent), cloud, repository, progress) as (access, images),
+        opened_saver(repository, images.store, capacity.slots) as saver,
     ):
         plan = plan_backup(cloud, images.snapshots, request.scope, tags=request.tags)
         _warn(invocation.output, plan)
-        report = run_backup(plan, access, images)
-    _tell(invocation.output, report)
+        report = run_backup(plan, access, saver, capacity, progress)
+    _tell(invocation.output, report, {planned.volume.id: planned.volume.name for planned in plan.backups})
 
 
 def _plan(invocation: Invocation, request: BackupRequest) -> None:
@@ -139,33 +148,36 @@ def _warn(output: Output, plan: BackupPlan) -> None:
         output.warn(warning)
 
 
-def _tell(output: Output, report: BackupReport) -> None:
-    """The result; then the error that ends the command, when there were failures."""
-    text = "\n".join(_line(backup) for backup in report.backups)
-    if report.backups or output.as_json:
+def _tell(output: Output, report: BackupReport, names: Mapping[str, str]) -> None:
+    """The result; then the error that ends the command, when there were failures. `names` by the volumes' ids."""
+    attempts = len(report.backups) + len(report.failures) + len(report.not_begun)
+    if attempts > 1 or report.backups or output.as_json:
+        text = backup_table(report, names) if attempts > 1 else "\n".join(map(_line, report.backups))
         output.result(text, {"message_type": "summary", **to_json(report)})
     for skipped in report.skipped:
         output.say(f"skipped volume {skipped.volume_id}: it {skipped.reason}")
     output.warn_of_leftovers(report.leftovers)
-    _fail(output, report)
+    _fail(output, report, attempts)
 
 
-def _fail(output: Output, report: BackupReport) -> None:
+def _fail(output: Output, report: BackupReport, attempts: int) -> None:
     """A lone failure is the command's own; of several, each is told, and the command was done in part."""
-    failures, attempts = report.failures, len(report.failures) + len(report.backups)
-    if not failures:
-        return
-    if attempts == 1:
+    failures = report.failures
+    if attempts == 1 and report.interrupted:
+        raise Interrupted("interrupted")
+    if attempts == 1 and failures:
         raise IcebrickError(failures[0].message, hint=failures[0].hint)
+    if report.interrupted:
+        raise Interrupted(f"interrupted when {len(report.backups)} of {attempts} volumes were backed up")
     for failure in failures:
         output.warn(f"{failure.subject} was not backed up: {failure.message}")
-    raise IncompleteError(f"{len(failures)} of {attempts} volumes were not backed up")
+    if failures:
+        raise IncompleteError(f"{len(failures)} of {attempts} volumes were not backed up")
 
 
 def _line(backup: ImageBackup) -> str:
-    seconds = (backup.ended - backup.started).total_seconds()
     return (
         f"snapshot {backup.snapshot_id[:8]} of {backup.path}: {size_text(backup.size)}, "
         f"read {size_text(backup.bytes_read)}, new {size_text(backup.bytes_new)}, "
-        f"stored {size_text(backup.bytes_packed)}, in {seconds:.1f} s"
+        f"stored {size_text(backup.bytes_packed)}, in {seconds_text(backup)}"
     )

@@ -22,7 +22,7 @@ from rich.progress import Progress as Drawing
 from rich.progress import Task as Row
 from rich.text import Text
 
-from icebrick.cli.output import printable
+from icebrick.cli.output import one_line
 from icebrick.progress import Progress, Task
 
 
@@ -75,7 +75,7 @@ class Bars(Progress):
             if not self._tasks:
                 self._drawing.start()
             self._tasks += 1
-            return self._drawing.add_task(escape(printable(name)), total=total, unit=unit)
+            return self._drawing.add_task(escape(one_line(name)), total=total, unit=unit)
 
     def _end(self, row: TaskID) -> None:
         with self._lock:

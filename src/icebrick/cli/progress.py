@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from icebrick.cli.output import Output, size_text
+from icebrick.cli.output import Output, one_line, size_text
 from icebrick.progress import Progress, Task
 
 JSON_INTERVAL = 1.0
@@ -59,7 +59,7 @@ class PlainProgress(Progress):
     @contextmanager
     def task(self, name: str, *, total: int | None = None, unit: str = "") -> Iterator[Task]:
         def show(task: TimedTask) -> None:
-            click.echo(f"{name}: {_plain(task, unit)}", err=True)
+            click.echo(f"{one_line(name)}: {_plain(task, unit)}", err=True)
 
         task = TimedTask(total, show, PLAIN_INTERVAL, self._clock)
         yield task

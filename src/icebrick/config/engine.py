@@ -40,6 +40,7 @@ class EngineSettings:
     yes: bool
     verify: bool
     delete_extra: bool
+    parallel: int
     to_cloud: str | None
     to_project: str | None
     map_type: Mapping[str, str]
@@ -100,6 +101,7 @@ def engine_settings(resolver: Resolver) -> EngineSettings:
         yes=get(options.YES),
         verify=get(options.VERIFY),
         delete_extra=get(options.DELETE_EXTRA),
+        parallel=get(options.PARALLEL),
         to_cloud=get(options.TO_CLOUD),
         to_project=get(options.TO_PROJECT),
         map_type=get(options.MAP_TYPE),

@@ -174,7 +174,8 @@ ADDRESS: Reader[str | None] = Reader(_address, "an IP address", "ADDRESS")
 PATH: Reader[Path | None] = Reader(_path, "a path", "PATH")
 IDS: Reader[tuple[str, ...]] = several(_identity, "ids", "ID")
 PROJECT: Reader[str | None] = Reader(_project, "a project's id: hexadecimal digits, perhaps with hyphens", "ID")
-COUNT: Reader[int | None] = Reader(_count, "a whole number of at least 1", "N", Kind.NUMBER)
+NUMBER: Reader[int] = Reader(_count, "a whole number of at least 1", "N", Kind.NUMBER)
+COUNT: Reader[int | None] = Reader(_count, NUMBER.expected, NUMBER.metavar, NUMBER.kind)
 FLAG: Reader[bool] = Reader(_flag, "yes or no", "yes|no", Kind.FLAG)
 RATE: Reader[int | None] = Reader(
     _rate, "bytes per second: a number of at least 1, with K, M or G for powers of 1024", "RATE"

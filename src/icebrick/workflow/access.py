@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -26,11 +27,14 @@ class VolumeAccess:
     """Of the connector; asked for once, before anything is made."""
     run: Run
     leftovers: list[str] = field(default_factory=list)
+    failed: threading.Event = field(default_factory=threading.Event)
+    """Something went wrong. Then there may be leftovers unknown to the run, as when an answer was lost."""
 
     @contextmanager
     def frozen(self, volume: Volume) -> Iterator[BlockSource]:
         """The volume's bytes as of now, readable here; the volume itself goes on being used."""
         with (
+            self._noting_failure(),
             temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers) as snapshot,
             temporary_clone(self.cloud, snapshot, self.run, self.leftovers) as clone,
             self.readable(clone, direct=True) as source,  # read once, so it would only push out what others cached
@@ -61,11 +65,22 @@ class VolumeAccess:
     def copied(self, volume: Volume) -> Iterator[Volume]:
         """A copy of the volume as of now, that stays when the block ends normally."""
         with (
+            self._noting_failure(),
             temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers) as snapshot,
             unfinished_clone(self.cloud, snapshot, volume.name, self.run, self.leftovers) as copy,
         ):
             yield copy
 
-    def created(self, spec: VolumeSpec) -> AbstractContextManager[Volume]:
+    @contextmanager
+    def created(self, spec: VolumeSpec) -> Iterator[Volume]:
         """A new, empty volume, that stays when the block ends normally."""
-        return unfinished_volume(self.cloud, spec, self.run, self.leftovers)
+        with self._noting_failure(), unfinished_volume(self.cloud, spec, self.run, self.leftovers) as volume:
+            yield volume
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.failed.set()
+            raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from icebrick.blockdev import BlockSource
 from icebrick.errors import IcebrickError, Interrupted
-from icebrick.progress import LabelledProgress, Progress
+from icebrick.progress import NO_PROGRESS, LabelledProgress, Progress
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import from_datetime
 from icebrick.run import Run
@@ -67,13 +67,15 @@ def run_backup(
 
     Asked to end meanwhile, it tells of each volume whether it was backed up, interrupted or not begun.
     """
-    with progress.task("volumes", total=len(plan.backups), unit="volumes") as volumes:
+    several = len(plan.backups) > 1
+    with (progress if several else NO_PROGRESS).task("volumes", total=len(plan.backups), unit="volumes") as ended:
 
         def back_up(planned: PlannedBackup) -> ImageBackup:
-            label = f"{planned.volume.name} {planned.volume.id[:8]}".lstrip()
-            backup = _back_up_volume(planned, plan.tags, access, saver, LabelledProgress(progress, label))
-            volumes.advance(1)
-            return backup
+            shown = LabelledProgress(progress, _label(planned.volume)) if several else progress
+            try:
+                return _back_up_volume(planned, plan.tags, access, saver, shown)
+            finally:
+                ended.advance(1)
 
         outcomes = run_jobs(plan.backups, back_up, capacity)
     return _report(plan, access, outcomes)
@@ -130,6 +132,10 @@ def run_image_backup(
     earlier = with_path(snapshots, naming.path, hostname=naming.hostname)
     spec = ImageSpec(naming, from_datetime(datetime.now(UTC)), earlier[-1] if earlier else None)
     return BackupReport(run.id, (saver.save(source, spec, progress),))
+
+
+def _label(volume: Volume) -> str:
+    return f"{volume.name} {volume.id[:8]}".lstrip()
 
 
 def _failure(volume_id: str, error: IcebrickError) -> Failure:

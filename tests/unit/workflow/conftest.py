@@ -15,7 +15,7 @@ from icebrick.app import Host, volume_run
 from icebrick.backend.memory import MemoryBackend
 from icebrick.blockdev import Extent
 from icebrick.cloud.base import Volume, VolumeSettings, VolumeSpec
-from icebrick.progress import NO_PROGRESS
+from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.keyfile import ScryptParameters
 from icebrick.repository.repository import Repository, init_repository
 from icebrick.repository.snapshot import Snapshot
@@ -27,7 +27,9 @@ from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.backup import plan_backup, run_backup
 from icebrick.workflow.images import Images
 from icebrick.workflow.living import RunRegistry
+from icebrick.workflow.parallel import Capacity, new_capacity
 from icebrick.workflow.report import BackupReport, RestoreReport
+from icebrick.workflow.saving import opened_saver
 from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import Selection
 from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
@@ -65,9 +67,18 @@ class World:
         with volume_run(self.host, self.cloud, self.repository, NO_PROGRESS) as run:
             yield run
 
-    def back_up(self, *volume_ids: str, tags: tuple[str, ...] = ()) -> BackupReport:
-        with self.run() as (access, images):
-            return run_backup(plan_backup(self.cloud, images.snapshots, named(*volume_ids), tags=tags), access, images)
+    def back_up(
+        self,
+        *volume_ids: str,
+        tags: tuple[str, ...] = (),
+        capacity: Capacity | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> BackupReport:
+        """With a `capacity` of one job if none is given: one volume after the other."""
+        capacity = capacity or new_capacity(1, threads=2)
+        with self.run() as (access, images), opened_saver(self.repository, images.store, capacity.slots) as saver:
+            plan = plan_backup(self.cloud, images.snapshots, named(*volume_ids), tags=tags)
+            return run_backup(plan, access, saver, capacity, progress)
 
     def restore(
         self, volume_id: str, selection: Selection | None = None, options: RestoreOptions | None = None

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.workflow.conftest import World, named
 
 from icebrick.backend.base import FileType, Handle
-from icebrick.errors import AttachError, CloudUnavailableError, QuotaError
+from icebrick.errors import AttachError, CloudUnavailableError, Interrupted, QuotaError
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.ids import BlobType
 from icebrick.workflow.backup import plan_backup
@@ -147,9 +147,10 @@ def test_what_could_not_be_removed_is_removed_by_the_next_run(world: World) -> N
 def test_an_interrupt_unwinds_everything(world: World) -> None:
     volume = world.make_volume(CONTENT)
     before = world.resources()
-    world.cloud.faults.fail("complete_attachment", KeyboardInterrupt())  # type: ignore[arg-type]
-    with pytest.raises(KeyboardInterrupt):
-        world.back_up(volume.id)
+    world.cloud.faults.fail("complete_attachment", Interrupted("interrupted"))
+    report = world.back_up(volume.id)
+    assert report.interrupted
+    assert [failure.message for failure in report.failures] == ["interrupted"]
     assert world.resources() == before
     assert world.snapshots() == []
 
