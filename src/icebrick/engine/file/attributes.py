@@ -44,8 +44,7 @@ def set_attributes(file: int | str, node: Node, *, fresh: bool) -> Outcome:
         if node.type != "symlink":
             _set_permissions(file, node, outcome)
         if outcome.changed or found.st_mtime_ns != node.mtime.ns:
-            os.utime(file, ns=(node.atime.ns, node.mtime.ns))
-            outcome.changed = True
+            _set_times(file, node, outcome)
     except (OSError, OverflowError, ValueError) as error:
         outcome.note("its attributes cannot be set", error)
     return outcome
@@ -101,6 +100,13 @@ def _superfluous(found: list[str], wanted: dict[str, bytes]) -> Iterator[str]:
     for name in found:
         if name not in wanted and (name == _CAPABILITIES or not name.startswith(_KEPT)):
             yield name
+
+
+def _set_times(file: int | str, node: Node, outcome: Outcome) -> None:
+    os.utime(file, ns=(node.atime.ns, node.mtime.ns))
+    outcome.changed = True
+    if os.stat(file).st_mtime_ns != node.mtime.ns:
+        outcome.problems.append(f"its time is not one that this file system can keep: {node.mtime}")
 
 
 def _set_permissions(file: int | str, node: Node, outcome: Outcome) -> None:
