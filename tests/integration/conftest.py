@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.integration.agent import PASSWORD, Agent, Tenant
+from tests.integration.compute import Compute
 
 from icebrick.backend.local import LocalBackend
 from icebrick.cloud.wait import Pace
@@ -27,7 +28,7 @@ from icebrick.repository.keyfile import ScryptParameters
 from icebrick.repository.repository import init_repository
 from icebrick.secret import Secret
 
-TOOLS = ("losetup", "mount", "umount", "mkfs.xfs", "mkfs.ext4")
+TOOLS = ("losetup", "mount", "umount", "mkfs.btrfs", "mkfs.ext4")
 FOLDER = Path("/var/tmp/icebrick-tests")
 WAIT_SECONDS = 60
 
@@ -37,6 +38,10 @@ class CinderApi:
     """Cinder's HTTP interface as one user sees it: paths in, status codes and JSON out."""
 
     adapter: Any
+
+    def of(self, service: str) -> Any:
+        """The same login's adapter of another service."""
+        return type(self.adapter)(self.adapter.session, service_type=service, region_name=self.adapter.region_name)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         answer = self.adapter.request(path, method, json=body, raise_exc=False, microversion="3.71", headers=headers)
@@ -163,6 +168,32 @@ def devcloud(session_devcloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield session_devcloud
     session_devcloud.set_faults()
     assert not session_devcloud.leaks(before)
+
+
+@pytest.fixture(scope="session")
+def session_compute_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
+    """A devcloud with Nova."""
+    cloud = Devcloud(devcloud_folder / "compute", environment=devcloud_environment)
+    cloud.up(Settings(compute=True), owned=True)
+    try:
+        yield cloud
+    finally:
+        cloud.down()
+
+
+@pytest.fixture
+def compute_devcloud(session_compute_devcloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devcloud]:
+    """As `devcloud`, with Nova; servers may stay, and their volumes."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(session_compute_devcloud.clouds_yaml))
+    yield session_compute_devcloud
+    session_compute_devcloud.set_faults()
+
+
+@pytest.fixture(scope="session")
+def compute(session_compute_devcloud: Devcloud) -> Iterator[Compute]:
+    """Nova, with alice logged in."""
+    with log_in(session_compute_devcloud, "alice") as alice:
+        yield Compute(alice.of("compute"))
 
 
 @pytest.fixture

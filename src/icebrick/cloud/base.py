@@ -9,10 +9,11 @@ An administrator sees and may change every project's resources by id; what it ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from icebrick.cloud.servers import Servers
 from icebrick.cloud.values import (
     Attachment,
     Group,
@@ -62,6 +63,9 @@ class Cloud(Protocol):
         to its project.
         """
 
+    def servers(self) -> Servers:
+        """The compute service, with the same rights. UsageError where there is none."""
+
     # Volumes
 
     def volumes(self) -> Sequence[Volume]:
@@ -90,6 +94,12 @@ class Cloud(Protocol):
 
     def untag_volume(self, volume_id: str) -> None:
         """Take a run's tags off: the volume is finished and stays. No tags is no error."""
+
+    def add_notes(self, volume_id: str, notes: Mapping[str, str]) -> None:
+        """Seen by everybody as the volume's `notes` on return, besides those it has."""
+
+    def remove_notes(self, volume_id: str, keys: Iterable[str]) -> None:
+        """Not there is no error."""
 
     def delete_volume(self, volume_id: str) -> None:
         """Gone on return. A request in flight (creating, detaching, ...) is waited out first.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from icebrick.cloud.api import CinderApi, Json
 from icebrick.cloud.base import (
@@ -23,6 +24,7 @@ from icebrick.cloud.base import (
 from icebrick.cloud.groups import CinderGroups
 from icebrick.cloud.lifecycle import Lifecycle, found_by
 from icebrick.cloud.records import attachment_from, snapshot_from, volume_from
+from icebrick.cloud.servers import Servers
 from icebrick.cloud.settings import changes_to
 from icebrick.cloud.transfers import CinderTransfers
 from icebrick.cloud.wait import Resource, Waiter
@@ -43,36 +45,42 @@ _ALL = {"all_tenants": "1"}
 _ADMIN_HINT = "The user needs the role 'admin' in the project that it logs in to."
 
 
-class CinderCloud(Cloud):
-    """Built by `session.connect`; `close` when done. `in_project` logs the same user in to another project."""
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who is logged in, and what else the same login opens."""
 
-    def __init__(
-        self,
-        api: CinderApi,
-        project: Project,
-        waiter: Waiter,
-        *,
-        admin: bool,
-        in_project: Callable[[str], AbstractContextManager[Cloud]],
-        close: Callable[[], None],
-    ) -> None:
+    project: Project
+    admin: bool
+    in_project: Callable[[str], AbstractContextManager[Cloud]]
+    """The same user in another project."""
+    find_servers: Callable[[Cloud], Servers]
+    close: Callable[[], None]
+
+
+class CinderCloud(Cloud):
+    """Built by `session.connect`; `close` when done."""
+
+    def __init__(self, api: CinderApi, login: Login, waiter: Waiter) -> None:
         self._api = api
-        self._project = project
-        self._admin = admin
+        self._login = login
         self._lifecycle = Lifecycle(api, waiter)
-        self._groups = CinderGroups(api, project, self._lifecycle)
+        self._groups = CinderGroups(api, login.project, self._lifecycle)
         self._transfers = CinderTransfers(api)
-        self._in_project = in_project
-        self.close = close
+
+    def close(self) -> None:
+        self._login.close()
 
     def project(self) -> Project:
-        return self._project
+        return self._login.project
 
     def is_admin(self) -> bool:
-        return self._admin
+        return self._login.admin
 
     def in_project(self, project_id: str) -> AbstractContextManager[Cloud]:
-        return self._in_project(project_id)
+        return self._login.in_project(project_id)
+
+    def servers(self) -> Servers:
+        return self._login.find_servers(self)
 
     # Volumes
 
@@ -118,6 +126,15 @@ class CinderCloud(Cloud):
             if key in tags:
                 self._api.delete(f"/volumes/{volume_id}/metadata/{key}", f"untag volume {volume_id}")
 
+    def add_notes(self, volume_id: str, notes: Mapping[str, str]) -> None:
+        self._api.post(
+            f"/volumes/{volume_id}/metadata", {"metadata": dict(notes)}, f"write notes on volume {volume_id}"
+        )
+
+    def remove_notes(self, volume_id: str, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._api.delete(f"/volumes/{volume_id}/metadata/{key}", f"remove a note from volume {volume_id}")
+
     def delete_volume(self, volume_id: str) -> None:
         what = Resource("volume", volume_id)
         if self._lifecycle.settled(lambda: self.find_volume(volume_id), _NOT_DELETABLE_YET, what):
@@ -159,7 +176,7 @@ class CinderCloud(Cloud):
 
     def attachments(self, volume_id: str) -> Sequence[Attachment]:
         doing = f"list attachments of volume {volume_id}"
-        scope = _ALL if self._admin else {}  # an administrator may ask for another project's volume
+        scope = _ALL if self._login.admin else {}  # an administrator may ask for another project's volume
         records = self._api.list_all("/attachments/detail", "attachments", doing, volume_id=volume_id, **scope)
         return [attachment_from(record) for record in records]
 
@@ -260,7 +277,7 @@ class CinderCloud(Cloud):
     # How it is done
 
     def _require_admin(self, doing: str) -> None:
-        if not self._admin:  # Cinder would not refuse a listing, but answer with the project's own
+        if not self._login.admin:  # Cinder would not refuse a listing, but answer with the project's own
             raise AccessForbiddenError(f"cannot {doing}: only an administrator may", hint=_ADMIN_HINT)
 
     def _of_all(self, doing: str) -> dict[str, str]:
@@ -303,7 +320,7 @@ class CinderCloud(Cloud):
 
         def request() -> str:
             what = Resource("volume", volume_id)
-            self._lifecycle.settled(lambda: self.get_volume(volume_id), _NO_SNAPSHOT_YET, what)
+            self._lifecycle.at_rest(lambda: self.get_volume(volume_id), _NO_SNAPSHOT_YET, what)
             doing = f"create a volume snapshot of volume {volume_id}"
             return str(self._api.post("/snapshots", body, doing)["snapshot"]["id"])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from icebrick.cloud.base import Attachment, Volume, VolumeSnapshot
 from icebrick.connection import ConnectionInfo
+from icebrick.run import COLD_PREFIX
 
 _READ_ONLY_KEY = "readonly"
 _ADMIN_KEYS = frozenset({_READ_ONLY_KEY, "attached_mode"})
@@ -16,7 +17,8 @@ _ADMIN_KEYS = frozenset({_READ_ONLY_KEY, "attached_mode"})
 
 def volume_from(record: Mapping[str, Any]) -> Volume:
     """A volume of GET /volumes/ID or /volumes/detail."""
-    metadata = record.get("metadata") or {}
+    told = record.get("metadata") or {}
+    metadata = {key: value for key, value in told.items() if not key.startswith(COLD_PREFIX)}
     return Volume(
         id=record["id"],
         name=record.get("name") or "",
@@ -33,8 +35,9 @@ def volume_from(record: Mapping[str, Any]) -> Volume:
         group_id=record.get("group_id"),
         metadata={key: value for key, value in metadata.items() if key not in _ADMIN_KEYS},
         image_metadata=dict(record.get("volume_image_metadata") or {}),
+        notes={key: value for key, value in told.items() if key not in metadata},
         created_at=_time(record.get("created_at")),
-        record=dict(record),
+        record={**record, "metadata": metadata},
     )
 
 

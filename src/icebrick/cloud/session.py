@@ -11,7 +11,7 @@ from typing import Any
 from icebrick import __version__
 from icebrick.cloud.api import CinderApi
 from icebrick.cloud.base import Cloud, Project
-from icebrick.cloud.cinder import CinderCloud
+from icebrick.cloud.cinder import CinderCloud, Login
 from icebrick.cloud.nova import NovaServers
 from icebrick.cloud.translate import error_from_response, translated
 from icebrick.cloud.wait import Pace, Waiter
@@ -78,15 +78,8 @@ def _cloud(connection: Any, doing: str, waiter: Waiter) -> CinderCloud:
     def find_servers(cloud: Cloud) -> NovaServers:
         return waiter.retry(lambda: _servers(connection, cloud, waiter))
 
-    return CinderCloud(
-        CinderApi(service, microversion, waiter),
-        project,
-        waiter,
-        admin=_ADMIN in access.role_names,
-        in_project=in_project,
-        find_servers=find_servers,
-        close=connection.close,
-    )
+    login = Login(project, _ADMIN in access.role_names, in_project, find_servers, connection.close)
+    return CinderCloud(CinderApi(service, microversion, waiter), login, waiter)
 
 
 def _rescoped(connection: Any, access: Any, project_id: str, waiter: Waiter) -> CinderCloud:

@@ -29,7 +29,7 @@ def changes_to(volume: Volume, settings: VolumeSettings) -> Iterator[Change]:
         yield Change(path, {"volume": named}, replaces=True)
     metadata = with_tags_of(volume, settings.metadata)
     if dict(volume.metadata) != metadata:
-        yield Change(f"{path}/metadata", {"metadata": metadata}, replaces=True)
+        yield Change(f"{path}/metadata", {"metadata": {**metadata, **volume.notes}}, replaces=True)
     for action in _image_actions(volume.image_metadata, settings.image_metadata):
         yield Change(f"{path}/action", action)
     if volume.bootable != settings.bootable:

@@ -75,7 +75,7 @@ def translated(doing: str) -> Iterator[None]:
     except (auth_errors.Unauthorized, auth_errors.AuthorizationFailure, auth_errors.MissingAuthMethods) as error:
         raise AccessForbiddenError(f"cannot {doing}: {_text(error)}", hint=_CREDENTIALS_HINT) from error
     except auth_errors.EndpointNotFound as error:
-        hint = "Check the catalog, the region and the interface: a block-storage service must be in it."
+        hint = "Check the catalog, the region and the interface: the service must be in it."
         raise UsageError(f"cannot {doing}: {_text(error)}", hint=hint) from error
     except auth_errors.HttpError as error:
         raise error_from_response(error.http_status, _text(error), doing) from error

@@ -46,11 +46,13 @@ class Volume:
     encrypted: bool = False
     group_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """The user's; Cinder's own admin keys ('readonly', 'attached_mode') are taken out."""
+    """The user's; Cinder's own admin keys ('readonly', 'attached_mode') and our notes are taken out."""
     image_metadata: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of ours (`icebrick.cloud.cold`), which is no part of what the volume is."""
     created_at: datetime | None = None
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Everything Cinder told, JSON values only: for `volume.json`, never for decisions."""
+    """Everything Cinder told but the notes, JSON values only: for `volume.json`, never for decisions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ Here: volumes, volume snapshots and attachments of one project. `group_contract`
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from icebrick.attach.base import Connector
 from icebrick.cloud.base import Cloud, Mode, VolumeSettings, VolumeSnapshot, VolumeSpec
 from icebrick.errors import AttachError, CloudError, QuotaError, ResourceMissingError, UnexpectedStateError
-from icebrick.run import Run
+from icebrick.run import COLD_PREFIX, Run
 from icebrick.testing.cloud_suite import (
     GIB,
     MISSING,
@@ -125,6 +126,27 @@ class CloudContract:
         cloud.untag_volume(volume.id)
         cloud.untag_volume(volume.id)
         assert cloud.get_volume(volume.id).metadata == {"k": "v"}
+
+    def test_notes_are_no_part_of_what_a_volume_is_and_stay_until_they_are_removed(self, cloud: Cloud) -> None:
+        volume = cloud.create_volume(VolumeSpec("disk", 1, metadata={"k": "v"}))
+        first, second = f"{COLD_PREFIX}1", f"{COLD_PREFIX}2"
+        cloud.add_notes(volume.id, {first: "one"})
+        cloud.add_notes(volume.id, {second: "two"})
+        cloud.apply_settings(volume.id, replace(PLAIN, metadata={"new": "w"}))
+        (noted,) = cloud.volumes()
+        assert (noted.notes, noted.metadata) == ({first: "one", second: "two"}, {"new": "w"})
+        assert noted.record["metadata"] == {"new": "w"}
+        cloud.remove_notes(volume.id, [first, "icebrick-cold-never"])
+        assert cloud.get_volume(volume.id).notes == {second: "two"}
+
+    def test_notes_stay_on_their_volume_and_go_with_it(self, cloud: Cloud) -> None:
+        volume = cloud.create_volume(VolumeSpec("disk", 1))
+        cloud.add_notes(volume.id, {f"{COLD_PREFIX}1": "one"})
+        snapshot = cloud.create_snapshot(volume.id, name="frozen", metadata={})
+        assert cloud.create_clone(snapshot, name="copy", metadata={}).notes == {}
+        cloud.remove_notes(MISSING, [f"{COLD_PREFIX}1"])
+        with pytest.raises(ResourceMissingError):
+            cloud.add_notes(MISSING, {f"{COLD_PREFIX}1": "one"})
 
     def test_settings_of_a_missing_volume_are_an_error(self, cloud: Cloud) -> None:
         with pytest.raises(ResourceMissingError, match=MISSING):

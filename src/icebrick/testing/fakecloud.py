@@ -6,7 +6,7 @@ Trusted because it passes the same contract as the real one (`cloud_contract`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from icebrick.run import HOST_KEY, RUN_KEY
 from icebrick.testing.bytesdevice import BytesTarget
 from icebrick.testing.fakegroups import FakeGroups
 from icebrick.testing.fakerecords import ALPHA, DRIVER, GIB, FakeRecords, FakeView, check_metadata, require
+from icebrick.testing.fakeservers import FakeServers
 from icebrick.testing.faketransfers import FakeTransfers
 from icebrick.testing.faultplan import FaultPlan
 
@@ -76,6 +77,10 @@ class FakeCloud(Cloud):
         scoped = FakeCloud(self.records, project)
         scoped.faults = self.faults
         yield scoped
+
+    def servers(self) -> FakeServers:
+        with self._call("servers"):
+            return FakeServers(self._view, self.faults)
 
     def close(self) -> None:
         """Nothing to close; the real one has connections."""
@@ -156,6 +161,7 @@ class FakeCloud(Cloud):
                 read_only=False,
                 group_id=None,
                 metadata=metadata,
+                notes={},
             )
             return self._keep(volume, self.records.content[snapshot.id].copy())
 
@@ -181,6 +187,18 @@ class FakeCloud(Cloud):
             metadata = self._view.volume(volume_id).metadata
             left = {key: value for key, value in metadata.items() if key not in (RUN_KEY, HOST_KEY)}
             self.records.change_volume(volume_id, metadata=left)
+
+    def add_notes(self, volume_id: str, notes: Mapping[str, str]) -> None:
+        with self._call("add_notes"):
+            check_metadata(notes)
+            self.records.change_volume(volume_id, notes={**self._view.volume(volume_id).notes, **notes})
+
+    def remove_notes(self, volume_id: str, keys: Iterable[str]) -> None:
+        with self._call("remove_notes"):
+            volume = self._view.find_volume(volume_id)
+            if volume is not None:
+                left = {key: value for key, value in volume.notes.items() if key not in set(keys)}
+                self.records.change_volume(volume_id, notes=left)
 
     def delete_volume(self, volume_id: str) -> None:
         with self._call("delete_volume"):

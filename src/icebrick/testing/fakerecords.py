@@ -18,6 +18,7 @@ from icebrick.cloud.base import (
     Volume,
     VolumeSnapshot,
 )
+from icebrick.cloud.servers import ServerAttachment
 from icebrick.errors import (
     AccessForbiddenError,
     CloudError,
@@ -37,6 +38,18 @@ _METADATA_KEY = re.compile(r"[a-zA-Z0-9-_:. /]{1,255}")
 
 
 @dataclass(slots=True)
+class FakeServer:
+    """A virtual machine, which runs nothing. `disks` are by volume id."""
+
+    id: str
+    project_id: str
+    root: str
+    """The id of the volume it starts from, which it never lets go."""
+    disks: dict[str, ServerAttachment] = field(default_factory=dict)
+    locked: bool = False
+
+
+@dataclass(slots=True)
 class FakeRecords:
     """What is behind one or several FakeClouds: all projects' resources and their content."""
 
@@ -52,6 +65,7 @@ class FakeRecords:
     group_snapshots: dict[str, GroupSnapshot] = field(default_factory=dict)
     """Without their snapshots, which tell so themselves."""
     transfers: dict[str, Transfer] = field(default_factory=dict)
+    servers: dict[str, FakeServer] = field(default_factory=dict)
     volume_types: set[str] = field(default_factory=lambda: {"__DEFAULT__"})
     """Those that groups may have; a volume may have any."""
     group_types: dict[str, bool] = field(default_factory=lambda: {"consistent": True, "independent": False})

@@ -11,7 +11,7 @@ from tests.unit.cloud.fakesession import Asked, FakeClock, FakeResponse, FakeSes
 
 from icebrick.cloud.api import CinderApi
 from icebrick.cloud.base import Mode, Project, VolumeSnapshot, VolumeSpec
-from icebrick.cloud.cinder import CinderCloud
+from icebrick.cloud.cinder import CinderCloud, Login
 from icebrick.cloud.wait import Pace
 from icebrick.connection import ConnectorProperties
 from icebrick.errors import UnexpectedStateError
@@ -49,14 +49,14 @@ def session() -> FakeSession:
 @pytest.fixture
 def cloud(session: FakeSession) -> CinderCloud:
     waiter = FakeClock().waiter(Pace(work=60, settle=30))
-    return CinderCloud(
-        CinderApi(session, "3.60", waiter),
+    login = Login(
         Project("p1", "alpha"),
-        waiter,
         admin=False,
         in_project=lambda project_id: nullcontext(FakeCloud()),
+        find_servers=lambda cloud: FakeCloud().servers(),
         close=lambda: None,
     )
+    return CinderCloud(CinderApi(session, "3.60", waiter), login, waiter)
 
 
 def volume(status: str, **more: Any) -> dict[str, Any]:
