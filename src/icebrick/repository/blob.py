@@ -8,7 +8,7 @@ import zstandard
 
 from icebrick.blockdev import Data
 from icebrick.errors import CorruptDataError
-from icebrick.repository.crypto import OVERHEAD, Key
+from icebrick.repository.crypto import OVERHEAD, Key, Sealer
 from icebrick.repository.ids import BlobType, digest
 
 
@@ -37,7 +37,7 @@ class BlobDecoder:
     """Opens sealed blobs. Keeps its buffers, so one belongs to one thread at a time."""
 
     def __init__(self, key: Key) -> None:
-        self._key = key
+        self._sealer = Sealer(key)
         self._zstd = zstandard.ZstdDecompressor()
         self._scratch = bytearray()
 
@@ -59,7 +59,7 @@ class BlobDecoder:
         if len(self._scratch) < size:
             self._scratch = bytearray(size)
         plain = memoryview(self._scratch)[:size]
-        self._key.open_into(sealed, plain)
+        self._sealer.open_into(sealed, plain)
         if not blob.uncompressed_length:
             return plain
         try:

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from icebrick.blockdev import Data
@@ -33,30 +33,40 @@ class Key:
     def seal(self, plain: Data) -> bytes:
         """IV | ciphertext | MAC, under a fresh random IV."""
         out = bytearray(len(plain) + OVERHEAD)
-        self.seal_into(plain, memoryview(out))
+        Sealer(self).seal_into(plain, memoryview(out))
         return bytes(out)
-
-    def seal_into(self, plain: Data, out: memoryview) -> int:
-        """Seal to the front of `out`, which has room; returns the sealed length."""
-        end = IV_SIZE + len(plain)
-        iv = os.urandom(IV_SIZE)
-        out[:IV_SIZE] = iv
-        if len(plain):
-            self._ctr(iv).update_into(plain, out[IV_SIZE:end])
-        out[end : end + MAC_SIZE] = Poly1305.generate_tag(self._one_time_key(iv), out[IV_SIZE:end])
-        return end + MAC_SIZE
 
     def open(self, sealed: Data) -> bytes:
         """The plaintext; CorruptDataError when it was not sealed with this key, or is damaged."""
         view = memoryview(sealed)
-        if len(view) < OVERHEAD:
-            raise CorruptDataError(f"sealed data of {len(view)} bytes is too short")
-        out = bytearray(len(view) - OVERHEAD)
-        self.open_into(view, memoryview(out))
+        out = bytearray(max(0, len(view) - OVERHEAD))
+        Sealer(self).open_into(view, memoryview(out))
         return bytes(out)
 
+
+class Sealer:
+    """Seals and opens many times under one key, at little cost each. Belongs to one thread at a time."""
+
+    def __init__(self, key: Key) -> None:
+        self._mac_r = key.mac_r
+        # ECB of a single block is how Poly1305-AES is defined
+        self._block = Cipher(algorithms.AES(key.mac_k), modes.ECB()).encryptor()  # noqa: S305
+        self._ctr = Cipher(algorithms.AES(key.encrypt), modes.CTR(bytes(IV_SIZE))).encryptor()
+
+    def seal_into(self, plain: Data, out: memoryview) -> int:
+        """Seal under a fresh random IV to the front of `out`, which has room; returns the sealed length."""
+        end = IV_SIZE + len(plain)
+        iv = os.urandom(IV_SIZE)
+        out[:IV_SIZE] = iv
+        self._crypt(iv, plain, out[IV_SIZE:end])
+        out[end : end + MAC_SIZE] = Poly1305.generate_tag(self._one_time_key(iv), out[IV_SIZE:end])
+        return end + MAC_SIZE
+
     def open_into(self, sealed: memoryview, out: memoryview) -> int:
-        """As `open`, to the front of `out`; returns the plaintext's length. `out` must not overlap `sealed`."""
+        """The plaintext to the front of `out`, which must not overlap `sealed`; its length.
+
+        CorruptDataError when it was not sealed with this key, or is damaged.
+        """
         size = len(sealed) - OVERHEAD
         if size < 0:
             raise CorruptDataError(f"sealed data of {len(sealed)} bytes is too short")
@@ -65,16 +75,16 @@ class Key:
             Poly1305.verify_tag(self._one_time_key(iv), body, tag)
         except InvalidSignature as error:
             raise CorruptDataError("authentication failed: damaged data or another key") from error
-        if size:
-            self._ctr(iv).update_into(body, out[:size])
+        self._crypt(iv, body, out[:size])
         return size
 
-    def _one_time_key(self, iv: bytes) -> bytes:
-        # ECB of a single block is how Poly1305-AES is defined
-        return self.mac_r + Cipher(algorithms.AES(self.mac_k), modes.ECB()).encryptor().update(iv)  # noqa: S305
+    def _crypt(self, iv: bytes, data: Data, out: memoryview) -> None:
+        if len(data):
+            self._ctr.reset_nonce(iv)
+            self._ctr.update_into(data, out)
 
-    def _ctr(self, iv: bytes) -> CipherContext:
-        return Cipher(algorithms.AES(self.encrypt), modes.CTR(iv)).encryptor()
+    def _one_time_key(self, iv: bytes) -> bytes:
+        return self._mac_r + self._block.update(iv)
 
 
 def new_key() -> Key:

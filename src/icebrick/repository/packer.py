@@ -12,7 +12,7 @@ import zstandard
 
 from icebrick.blockdev import Data
 from icebrick.repository.blob import BlobDecoder, PackedBlob
-from icebrick.repository.crypto import OVERHEAD, Key
+from icebrick.repository.crypto import OVERHEAD, Key, Sealer
 from icebrick.repository.ids import BlobType
 from icebrick.repository.pack import encode_trailer, header_size, verify_pack
 
@@ -74,6 +74,7 @@ class Packer:
         self.type = blob_type
         self.stored = 0
         self._key = key
+        self._sealer = Sealer(key)
         self._buffers = buffers
         self._zstd = zstandard.ZstdCompressor(compression_params=COMPRESSION)
         self._decoder = BlobDecoder(key)
@@ -115,7 +116,7 @@ class Packer:
         if self._buffer is None:
             self._buffer, self._end = self._buffers.take(needed + header_size(1)), 0
         with memoryview(self._buffer) as view:
-            self._key.seal_into(stored, view[self._end : self._end + needed])
+            self._sealer.seal_into(stored, view[self._end : self._end + needed])
         self._blobs.append(PackedBlob(self.type, blob_id, self._end, needed, uncompressed_length))
         self._end += needed
         self.stored += needed
