@@ -26,10 +26,11 @@ class Cost:
 
 def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Cost:
     """Run a command that must succeed; what it says is shown when it fails."""
+    environment = {**_as_installed(os.environ), **env}
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         process = subprocess.Popen(
-            command, env={**os.environ, **env}, cwd=cwd, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=said, stderr=said
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
@@ -38,6 +39,11 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Cost:
             said.seek(0)
             raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {said.read()[-2000:].decode()}")
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def _as_installed(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what would make each run compile the modules anew, which nobody does who has installed a program."""
+    return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def middle(costs: Iterable[Cost]) -> Cost:
