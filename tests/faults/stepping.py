@@ -1,6 +1,6 @@
 """A command of icebrick that says where it is: before and after each call of the cloud, the connector and the storage.
 
-The command is the real one. Only the three places where `icebrick.app` makes what reaches outside the process are
+The command is the real one. Only the three places that make what reaches outside the process are
 replaced, by the same objects in a thin wrapper; so a call that a workflow gains one day is a step without more ado.
 
 Two things that only cost time are left out: the pause in which others could see a lock, and the reading of holes.
@@ -19,14 +19,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from icebrick import app
-from icebrick.attach import blockio, direct
+from icebrick.attach import blockio, brick, direct
 from icebrick.backend import durable
 from icebrick.backend.base import Backend, BackendWrapper, Handle
 from icebrick.blockdev import Data, Extent
 from icebrick.cli import main
+from icebrick.cloud import session
 from icebrick.repository import lock
 
 
@@ -123,16 +125,16 @@ def run_command(command: Command, line: Connection | None) -> None:
 
 
 def _step_all(steps: Steps) -> None:
-    _wrap_made_by("connect", lambda cloud: SteppedCalls(cloud, "cloud", steps))
-    _wrap_made_by("BrickConnector", lambda connector: SteppedCalls(connector, "connector", steps))
-    _wrap_made_by("open_backend", lambda backend: SteppedBackend(backend, steps))
+    _wrap_made_by(session, "connect", lambda cloud: SteppedCalls(cloud, "cloud", steps))
+    _wrap_made_by(brick, "BrickConnector", lambda connector: SteppedCalls(connector, "connector", steps))
+    _wrap_made_by(app, "open_backend", lambda backend: SteppedBackend(backend, steps))
     _step_inside_saves(steps)
 
 
-def _wrap_made_by(name: str, wrap: Callable[[Any], Any]) -> None:
-    """What `icebrick.app` makes by calling `name` is wrapped from now on. AttributeError when it has no such name."""
-    make = getattr(app, name)
-    setattr(app, name, lambda *args, **kwargs: wrap(make(*args, **kwargs)))
+def _wrap_made_by(module: ModuleType, name: str, wrap: Callable[[Any], Any]) -> None:
+    """What calling `name` of the module makes is wrapped from now on. AttributeError when it has no such name."""
+    make = getattr(module, name)
+    setattr(module, name, lambda *args, **kwargs: wrap(make(*args, **kwargs)))
 
 
 def _step_inside_saves(steps: Steps) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from icebrick.attach.device import create_image
 from icebrick.blockdev import BlockSource
+from icebrick.engine.block.backup import BlockOptions
 from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.restore import restore_image
 from icebrick.engine.block.verify import verify_image
@@ -62,10 +63,12 @@ def restore_to_path(
     )
 
 
-def verify(restorable: Restorable, source: BlockSource, name: str, progress: Progress) -> Receipt:
+def verify(
+    restorable: Restorable, source: BlockSource, name: str, progress: Progress, *, options: BlockOptions | None = None
+) -> Receipt:
     """Read the source back and compare. VerificationError, with the receipt, when anything differs."""
     started = datetime.now(UTC)
-    stats = verify_image(restorable.image, restorable.images.store, source, progress=progress)
+    stats = verify_image(restorable.image, restorable.images.store, source, options=options, progress=progress)
     receipt = Receipt(
         snapshot_id=restorable.snapshot.id or "",
         snapshot_time=restorable.snapshot.time.to_datetime(),

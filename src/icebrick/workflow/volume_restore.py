@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from icebrick.blockdev import BlockTarget, Extent
 from icebrick.cloud.base import Cloud, Volume, VolumeSettings, VolumeSpec
+from icebrick.engine.block.backup import BlockOptions
 from icebrick.engine.block.restore import RestoreStats, restore_image
 from icebrick.errors import IcebrickError, UsageError
+from icebrick.parallel import Slots
 from icebrick.progress import Progress
 from icebrick.workflow.access import GIB, VolumeAccess
 from icebrick.workflow.images import Images
@@ -84,17 +86,23 @@ def plan_volume_restore(
     return VolumeRestorePlan(volume_id, restorable, existing, backed_up, options)
 
 
-def run_volume_restore(plan: VolumeRestorePlan, access: VolumeAccess, progress: Progress) -> RestoreReport:
-    """Restore; the volume in the report is complete and stays. By an error, nothing stays and nothing was changed."""
+def run_volume_restore(
+    plan: VolumeRestorePlan, access: VolumeAccess, progress: Progress, *, slots: Slots | None = None
+) -> RestoreReport:
+    """Restore; the volume in the report is complete and stays. By an error, nothing stays and nothing was changed.
+
+    `slots` are those of the run, when there are others at work in it.
+    """
     receipt = None
+    blocks = BlockOptions(slots=slots or Slots())
     with _result(plan, access) as volume:
         log.info("restoring run=%s snapshot=%s volume=%s", access.run.id, plan.restorable.snapshot.id, volume.id)
         with access.writable(volume) as target:
-            stats = _fill(plan.restorable, target, progress)
+            stats = _fill(plan.restorable, target, blocks, progress)
         if plan.options.verify:
             # Attached anew, so that no cache of this host can answer instead of the storage.
             with access.readable(volume, direct=True) as source:
-                receipt = verify(plan.restorable, source, volume.id, progress)
+                receipt = verify(plan.restorable, source, volume.id, progress, options=blocks)
         access.cloud.apply_settings(volume.id, plan.settings)
     return RestoreReport(
         run_id=access.run.id,
@@ -110,9 +118,9 @@ def run_volume_restore(plan: VolumeRestorePlan, access: VolumeAccess, progress: 
     )
 
 
-def _fill(restorable: Restorable, target: BlockTarget, progress: Progress) -> RestoreStats:
+def _fill(restorable: Restorable, target: BlockTarget, blocks: BlockOptions, progress: Progress) -> RestoreStats:
     """The image, and zeros behind its end: a volume that has grown since must not keep what was written there."""
-    stats = restore_image(restorable.image, restorable.images.store, target, progress=progress)
+    stats = restore_image(restorable.image, restorable.images.store, target, options=blocks, progress=progress)
     if target.size > restorable.image.size:
         target.discard(Extent(restorable.image.size, target.size - restorable.image.size))
         target.flush()
