@@ -37,7 +37,8 @@ def make_file_system(device: str, file_system: FileSystem) -> None:
 def _ext4(file_system: FileSystem) -> Iterator[str]:
     settings, features = file_system.settings, file_system.features & EXT4_FEATURES
     yield from ("mkfs.ext4", "-F", "-q", "-U", file_system.uuid, "-L", file_system.label)
-    yield from ("-O", ",".join(["none", *sorted(features)]))
+    if features:
+        yield from ("-O", ",".join(["none", *sorted(features)]))
     for option, name in (("-b", "block_size"), ("-I", "inode_size"), ("-C", "cluster_size")):
         if name in settings:
             yield from (option, str(settings[name]))
