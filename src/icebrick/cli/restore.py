@@ -19,7 +19,7 @@ from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.cli.unwired import refuse_restore
 from icebrick.config.options import RESTORE, RESTORE_FROM_DATE, SINGLE_VOLUME_ID, SNAPSHOT, VERIFY
 from icebrick.engine.block.restore import dump_image
-from icebrick.errors import UsageError
+from icebrick.errors import IcebrickError, UsageError
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.images import Images
 from icebrick.workflow.naming import volume_of_path
@@ -62,27 +62,26 @@ def restore(image_name: str | None, host: str | None, target: str | None, receip
     invocation = this_invocation(stdout_is_data=target == "-")
     if receipt is not None and not invocation.settings.engine.verify:
         raise UsageError("--receipt needs --verify")
-    if target is not None:
-        refuse_all_but(TARGET_OPTIONS, "volumes in the cloud, not for a --target")
-        engine = invocation.settings.engine
-        volume_id = _only_volume(engine.scope) if said(SINGLE_VOLUME_ID) or not image_name else None
-        request = TargetRequest(
-            target, volume_id, image_name, host, engine.selection, replace=force, verify=engine.verify
-        )
-        _finish(invocation, receipt, lambda: _restore_to_target(invocation, request))
+    if target is None:
+        for what, value in {"--image-name": image_name, "--host": host, "--force": force}.items():
+            if value:
+                raise UsageError(f"{what} needs a --target")
+        restore_volumes(invocation, receipt)
         return
-    for what, value in {"--image-name": image_name, "--host": host, "--force": force}.items():
-        if value:
-            raise UsageError(f"{what} needs a --target")
-    restore_volumes(invocation, receipt)
+    refuse_all_but(TARGET_OPTIONS, "volumes in the cloud, not for a --target")
+    engine = invocation.settings.engine
+    # A volume that the file names is not in the way of an image.
+    volume_id = _only_volume(engine.scope) if said(SINGLE_VOLUME_ID) or not image_name else None
+    request = TargetRequest(target, volume_id, image_name, host, engine.selection, replace=force, verify=engine.verify)
+    _finish(invocation, receipt, lambda: _restore_to_target(invocation, request))
 
 
 def restore_volumes(invocation: Invocation, receipt: Path | None = None) -> None:
     """What the settings say, wherever they come from."""
     request = invocation.settings.engine.restore_request()
-    refuse_restore(request)
     if request.remove_old and not invocation.settings.engine.yes:
         _ask_before_removal()
+    refuse_restore(request)
     _finish(invocation, receipt, lambda: _restore_to_cloud(invocation, request))
 
 
@@ -90,7 +89,8 @@ def _ask_before_removal() -> None:
     question = "--remove-old-vol deletes each volume that is replaced, when its replacement is verified"
     if not sys.stdin.isatty():
         raise UsageError(question, hint='Confirm it with --yes, or in a job with "yes": true.')
-    click.confirm(f"{question}. Go on?", abort=True, err=True)
+    if not click.confirm(f"{question}. Go on?", err=True):
+        raise IcebrickError("nothing was done, as it was not confirmed")
 
 
 def _only_volume(scope: Scope | None) -> str | None:

@@ -145,3 +145,43 @@ def test_the_default_state_directory_is_shown_as_it_is(tmp_path: Path) -> None:
 def test_how_volumes_are_attached_can_be_set(tmp_path: Path, line: str, value: tuple[str, bool, bool]) -> None:
     agent = load(tmp_path, text=f"[agent]\n{line}\n").agent
     assert (agent.my_ip, agent.multipath, agent.enforce_multipath) == value
+
+
+PROJECT_ID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+OF_PROJECTS = (
+    "[repository:main]\nlocation = /srv/{project_id}/vols\npassword-file = /etc/icebrick/{project_id}.password\n"
+)
+
+
+def test_a_projects_repository_and_password_file_are_its_own(tmp_path: Path) -> None:
+    repository = load(tmp_path, text=OF_PROJECTS).repository
+    assert repository.is_of_projects
+    filled = repository.for_project(PROJECT_ID)
+    assert str(filled.location) == f"local:/srv/{PROJECT_ID}/vols"
+    assert filled.password_file == Path(f"/etc/icebrick/{PROJECT_ID}.password")
+    assert not filled.is_of_projects
+
+
+def test_a_password_file_alone_may_be_a_projects_own(tmp_path: Path) -> None:
+    text = OF_PROJECTS.replace("/srv/{project_id}", "/srv/all")
+    assert load(tmp_path, text=text).repository.for_project("0a").password_file == Path("/etc/icebrick/0a.password")
+
+
+def test_a_projects_repository_without_a_project_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one for each project, and no project is known") as caught:
+        load(tmp_path, text=OF_PROJECTS).repository.for_project(None)
+    assert caught.value.hint == "Name it with --project-id."
+
+
+def test_one_repository_for_all_needs_no_project(tmp_path: Path) -> None:
+    repository = load(tmp_path).repository
+    assert repository.for_project(None) is repository
+    assert not repository.is_of_projects
+
+
+@pytest.mark.parametrize("project_id", ["", "..", "../x", "a/b", "{project_id}", "0a\n", "default"])
+def test_what_is_no_projects_id_does_not_come_into_a_path(tmp_path: Path, project_id: str) -> None:
+    with pytest.raises(UsageError, match="is not a project's id"):
+        load(tmp_path, text=OF_PROJECTS).repository.for_project(project_id)
+    with pytest.raises(UsageError, match=r"--project-id: .* is not a project's id"):
+        load(tmp_path, given={options.PROJECT_ID: project_id}, text=OF_PROJECTS)
