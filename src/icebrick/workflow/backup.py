@@ -111,7 +111,7 @@ def _back_up_volume(
     planned: PlannedBackup, tags: tuple[str, ...], access: VolumeAccess, saver: ImageSaver, progress: Progress
 ) -> ImageBackup:
     volume = planned.volume
-    naming = name_volume(volume.id, volume.project_id, run_id=access.run.id, tags=tags)
+    naming = name_volume(volume.id, volume.project_id, run_id=access.run.id, name=volume.name, tags=tags)
     # Before the volume snapshot is taken: what is asked for as of then must not have later data.
     moment = datetime.now(UTC)
     record = encode_record(VolumeRecord(volume, access.run, moment, PROGRAM_VERSION))

@@ -11,13 +11,14 @@ VOLUME_HOST = "cinder"
 """Not the agent's name: which host ran the backup of a volume says nothing about the volume."""
 
 VOLUME = "volume:"
+NAME = "name:"
 PROJECT = "project:"
 MODE = "mode:"
 RUN = "run:"
 GROUP = "group:"
 GROUP_SNAPSHOT = "group-snapshot:"
 MEMBERS = "members:"
-_OURS = (VOLUME, PROJECT, MODE, RUN, GROUP, GROUP_SNAPSHOT, MEMBERS)
+_OURS = (VOLUME, NAME, PROJECT, MODE, RUN, GROUP, GROUP_SNAPSHOT, MEMBERS)
 
 _VOLUME_DIRECTORY = "/cinder/"
 _IMAGE_DIRECTORY = "/image/"
@@ -53,10 +54,12 @@ def image_of_path(path: str) -> str | None:
     return path.removeprefix(_IMAGE_DIRECTORY) if path.startswith(_IMAGE_DIRECTORY) else None
 
 
-def name_volume(volume_id: str, project_id: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:
-    """The naming of a volume's backup; `tags` are the user's own, after ours."""
+def name_volume(
+    volume_id: str, project_id: str, *, run_id: str, name: str = "", tags: tuple[str, ...] = ()
+) -> SnapshotNaming:
+    """The naming of a volume's backup; `name` is the volume's, `tags` are the user's own, after ours."""
     ours = ("icebrick", f"{VOLUME}{volume_id}", f"{PROJECT}{project_id}", f"{MODE}blocks", f"{RUN}{run_id}")
-    return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), ours + tuple(map(checked_tag, tags)))
+    return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), (*ours, *_name_tag(name), *map(checked_tag, tags)))
 
 
 def name_image(name: str, host: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:
@@ -73,6 +76,12 @@ def group_tags(group_id: str, group_snapshot_id: str, members: int) -> tuple[str
 def tagged(tags: Iterable[str], prefix: str) -> str | None:
     """What stands behind one of our prefixes; None when there is no such tag."""
     return next((tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)), None)
+
+
+def _name_tag(name: str) -> tuple[str, ...]:
+    """The volume's name as restic can show it and be asked for it; none for none. volume.json has it as it is."""
+    word = "".join(char if char.isprintable() and char != "," else "_" for char in name)
+    return (f"{NAME}{word}",) if word else ()
 
 
 def checked_tag(tag: str) -> str:
