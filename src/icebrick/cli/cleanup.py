@@ -36,13 +36,15 @@ def cleanup(runs: tuple[str, ...], *, dry_run: bool) -> None:
     Every backup and restore does this at its start for the dead runs of its host. Runs of other hosts are
     listed, and removed only when they are named: nobody here can tell whether they are still at work.
 
+    Volumes that such runs had taken from servers, for a cold backup, are attached to them again.
+
     With a repository, stale locks and unfinished files in it are removed too.
     """
     invocation = this_invocation()
     with opened_cloud(invocation.settings.cloud) as cloud:
         host = this_host(invocation.settings.agent)
         plan = plan_cleanup(cloud, host.registry, ended=frozenset(runs))
-        in_repository = _clean_repository(invocation, dry_run=dry_run)
+        in_repository = _clean_repository(invocation, cloud.project().id, dry_run=dry_run)
         if dry_run:
             text, record = _plan_text(plan), _plan_record(plan)
         else:
@@ -54,11 +56,12 @@ def cleanup(runs: tuple[str, ...], *, dry_run: bool) -> None:
             raise IncompleteError(f"{len(report.kept)} leftovers could not be removed")
 
 
-def _clean_repository(invocation: Invocation, *, dry_run: bool) -> dict[str, int]:
+def _clean_repository(invocation: Invocation, project_id: str, *, dry_run: bool) -> dict[str, int]:
     """How many files of which kind were removed; nothing without a repository."""
     settings = invocation.settings.repository
     if settings.location is None:
         return {}
+    settings = settings.for_project(settings.project_id or project_id)
     with opened_backend(settings) as backend:
         medium = DryRunBackend(backend) if dry_run else backend
         locks = open_repository(medium, read_password(settings)).remove_stale_locks()
@@ -68,6 +71,7 @@ def _clean_repository(invocation: Invocation, *, dry_run: bool) -> dict[str, int
 def _plan_text(plan: CleanupPlan) -> str:
     resources = [f"would remove volume {volume.id} ({volume.name})" for volume in plan.leftovers.volumes]
     resources += [f"would remove volume snapshot {item.id} ({item.name})" for item in plan.leftovers.snapshots]
+    resources += [f"would attach {note} again" for note in plan.leftovers.detached]
     return "\n".join([*(resources or ["nothing to remove"]), *map(_unknown, plan.unknown)])
 
 
@@ -76,12 +80,15 @@ def _plan_record(plan: CleanupPlan) -> dict[str, Any]:
         "message_type": "plan",
         "volumes": [volume.id for volume in plan.leftovers.volumes],
         "snapshots": [snapshot.id for snapshot in plan.leftovers.snapshots],
+        "detached": [to_json(note.attachment) for note in plan.leftovers.detached],
         "unknown": to_json(plan.unknown),
     }
 
 
 def _report_text(report: CleanupReport) -> str:
-    lines = [f"removed {what}" for what in report.removed] or ["nothing removed"]
+    lines = [f"attached {what} again" for what in report.given_back]
+    lines += [f"removed {what}" for what in report.removed]
+    lines = lines or ["nothing removed"]
     for kept in report.kept:
         lines.append(f"could not remove {kept.what}: {kept.reason}")
         lines += [f"  {kept.hint}"] if kept.hint else []

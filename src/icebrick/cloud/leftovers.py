@@ -10,12 +10,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from icebrick.cloud.base import Cloud, Group, GroupSnapshot, Transfer, Volume, VolumeSnapshot
+from icebrick.cloud.cold import ColdNote, find_detached, give_back
 from icebrick.cloud.temporary import part_and_delete
 from icebrick.connection import ConnectionInfo
-from icebrick.errors import AttachError, CloudError, UnexpectedStateError
+from icebrick.errors import AttachError, CloudError, UnexpectedStateError, UsageError
 from icebrick.run import HOST_KEY, RUN_KEY, Run, find_mark
 
 _LOG = logging.getLogger(__name__)
@@ -33,9 +35,12 @@ class Leftovers:
     group_snapshots: tuple[GroupSnapshot, ...] = ()
     groups: tuple[Group, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    detached: tuple[ColdNote, ...] = ()
+    """Nothing to remove, but to give back to its servers."""
 
     def __bool__(self) -> bool:
-        return bool(self.volumes or self.snapshots or self.group_snapshots or self.groups or self.transfers)
+        made = self.volumes or self.snapshots or self.group_snapshots or self.groups or self.transfers
+        return bool(made or self.detached)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -47,7 +52,7 @@ class Leftovers:
             self.groups,
             self.transfers,
         )
-        makers = [run_of(each) for kind in kinds for each in kind]
+        makers = [run_of(each) for kind in kinds for each in kind] + [note.run for note in self.detached]
         return tuple(sorted({run.id for run in makers if run is not None}))
 
 
@@ -85,6 +90,8 @@ class Removal:
     removed: tuple[str, ...] = ()
     """Kind and id, as "volume 1f2e..."."""
     kept: tuple[Kept, ...] = ()
+    given_back: tuple[str, ...] = ()
+    """As "volume 1f2e... to server 3a4b..."."""
 
 
 def find_leftovers(cloud: Cloud, is_alive: IsAlive) -> Leftovers:
@@ -95,12 +102,14 @@ def find_leftovers(cloud: Cloud, is_alive: IsAlive) -> Leftovers:
         return tuple(resource for resource, run in makers if run is not None and not is_alive(run.id, run.host))
 
     everywhere = cloud.is_admin()
+    volumes = cloud.all_volumes() if everywhere else cloud.volumes()
     return Leftovers(
-        volumes=dead(cloud.all_volumes() if everywhere else cloud.volumes()),
+        volumes=dead(volumes),
         snapshots=dead(cloud.all_snapshots() if everywhere else cloud.snapshots()),
         group_snapshots=dead(cloud.all_group_snapshots() if everywhere else cloud.group_snapshots()),
         groups=dead(cloud.all_groups() if everywhere else cloud.groups()),
         transfers=dead(cloud.all_transfers() if everywhere else cloud.transfers()),
+        detached=find_detached(volumes, is_alive, datetime.now(UTC)),
     )
 
 
@@ -111,6 +120,7 @@ def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None],
     """
     removed: list[str] = []
     kept: list[Kept] = []
+    given_back = list(_give_back(cloud, leftovers.detached, kept))  # first: somebody's server is without its volume
     for transfer in leftovers.transfers:
         with _noted(f"transfer {transfer.id}", removed, kept):
             cloud.delete_transfer(transfer.id)
@@ -126,7 +136,19 @@ def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None],
     unfinished = frozenset(volume.id for volume in leftovers.volumes)
     for group in leftovers.groups:
         _clear_group(cloud, group, unfinished, removed, kept)
-    return Removal(tuple(removed), tuple(kept))
+    return Removal(tuple(removed), tuple(kept), tuple(given_back))
+
+
+def _give_back(cloud: Cloud, notes: Iterable[ColdNote], kept: list[Kept]) -> Iterator[str]:
+    for note in notes:
+        try:
+            give_back(cloud, cloud.servers(), note)
+        except (CloudError, UsageError) as error:
+            _LOG.error("cannot give back %s error=%s", note, error)
+            what = f"note of volume {note.attachment.volume_id} for server {note.attachment.server_id}"
+            kept.append(Kept(what, str(error), note.hint))
+        else:
+            yield str(note)
 
 
 def _remove_volume(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], volume: Volume) -> None:

@@ -33,6 +33,8 @@ class CleanupReport:
     removed: tuple[str, ...]
     kept: tuple[Kept, ...]
     unknown: tuple[Run, ...]
+    given_back: tuple[str, ...] = ()
+    """Volumes that runs had taken from servers: as "volume 1f2e... to server 3a4b..."."""
 
 
 def plan_cleanup(cloud: Cloud, registry: RunRegistry, *, ended: frozenset[str] = frozenset()) -> CleanupPlan:
@@ -67,7 +69,7 @@ def run_cleanup(plan: CleanupPlan, cloud: Cloud, connector: Connector, registry:
     for run_id in plan.dead:
         if run_id not in found:
             registry.note_cleared(run_id, now)
-    return CleanupReport(removal.removed, removal.kept, plan.unknown)
+    return CleanupReport(removal.removed, removal.kept, plan.unknown, removal.given_back)
 
 
 def clean_up_first(cloud: Cloud, connector: Connector, registry: RunRegistry) -> None:
