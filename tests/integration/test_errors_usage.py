@@ -130,7 +130,7 @@ def test_a_password_file_that_others_can_read_is_warned_of_and_used(agent: Agent
 
 def test_a_date_that_is_none_is_told_with_examples(agent: Agent, volume: str) -> None:
     refused = agent("restore", "--single-volume-id", volume, "--restore-from-date", "yesterday")
-    assert (refused.code, refused.error) == (2, "'yesterday' is not a date or time")
+    assert (refused.code, refused.error) == (2, "command line --restore-from-date: 'yesterday' is not a date or time")
     assert "2026-11-23" in refused.hint
 
 
