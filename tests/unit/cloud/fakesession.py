@@ -81,3 +81,25 @@ def in_turn(values: Iterable[Any]) -> Callable[[], Any]:
         return left.pop(0) if len(left) > 1 else left[0]
 
     return look
+
+
+class Script:
+    """Answers by method and path; a list is answered in turn, its last entry for ever."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self._answers: dict[str, Callable[[], Any]] = {
+            request: in_turn(given if isinstance(given, list) else [given]) for request, given in answers.items()
+        }
+
+    def __call__(self, asked: Asked) -> FakeResponse:
+        given = self._answers[f"{asked.method} {asked.path}"]()
+        if isinstance(given, BaseException):
+            raise given
+        if isinstance(given, FakeResponse):
+            return given
+        return answer(202, given)
+
+
+def sent(session: FakeSession) -> list[str]:
+    """All requests but those that only look."""
+    return [f"{asked.method} {asked.path}" for asked in session.asked if asked.method != "GET"]

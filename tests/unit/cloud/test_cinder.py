@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from tests.unit.cloud.fakesession import Asked, FakeClock, FakeResponse, FakeSession, answer, in_turn, refusal
+from tests.unit.cloud.fakesession import FakeSession, Script, refusal, sent
 
-from icebrick.cloud.api import CinderApi
-from icebrick.cloud.base import Mode, Project, VolumeSnapshot, VolumeSpec
-from icebrick.cloud.cinder import CinderCloud, Login
-from icebrick.cloud.wait import Pace
+from icebrick.cloud.base import Mode, VolumeSnapshot, VolumeSpec
+from icebrick.cloud.cinder import CinderCloud
 from icebrick.connection import ConnectorProperties
 from icebrick.errors import UnexpectedStateError
 from icebrick.run import HOST_KEY, RUN_KEY, Run
-from icebrick.testing.fakecloud import FakeCloud
 
 VOLUME = {"id": "v1", "status": "available", "size": 1, "metadata": {}}
 SNAPSHOT = {"id": "s1", "status": "available", "volume_id": "v1", "size": 1}
 GONE = refusal(404, "gone")
 BUSY = refusal(400, "Invalid volume: Volume v1 status must be available, in-use, but current status is: reserved")
-
-
-class Script:
-    """Answers by method and path; a list is answered in turn, its last entry for ever."""
-
-    def __init__(self, answers: dict[str, Any]) -> None:
-        self._answers: dict[str, Callable[[], Any]] = {
-            request: in_turn(given if isinstance(given, list) else [given]) for request, given in answers.items()
-        }
-
-    def __call__(self, asked: Asked) -> FakeResponse:
-        given = self._answers[f"{asked.method} {asked.path}"]()
-        if isinstance(given, BaseException):
-            raise given
-        if isinstance(given, FakeResponse):
-            return given
-        return answer(202, given)
-
-
-@pytest.fixture
-def session() -> FakeSession:
-    return FakeSession()
-
-
-@pytest.fixture
-def cloud(session: FakeSession) -> CinderCloud:
-    waiter = FakeClock().waiter(Pace(work=60, settle=30))
-    login = Login(
-        Project("p1", "alpha"),
-        admin=False,
-        in_project=lambda project_id: nullcontext(FakeCloud()),
-        find_servers=lambda cloud: FakeCloud().servers(),
-        close=lambda: None,
-    )
-    return CinderCloud(CinderApi(session, "3.60", waiter), login, waiter)
 
 
 def volume(status: str, **more: Any) -> dict[str, Any]:
@@ -65,11 +25,6 @@ def volume(status: str, **more: Any) -> dict[str, Any]:
 
 def snapshot(status: str) -> dict[str, Any]:
     return {"snapshot": {**SNAPSHOT, "status": status}}
-
-
-def sent(session: FakeSession) -> list[str]:
-    """All requests but those that only look."""
-    return [f"{asked.method} {asked.path}" for asked in session.asked if asked.method != "GET"]
 
 
 def test_a_new_volume_names_only_what_is_wanted(cloud: CinderCloud, session: FakeSession) -> None:
