@@ -158,6 +158,19 @@ class Tenant:
             self.remove(volume_id)
 
 
+@contextmanager
+def quota(admin: Any, tenant: Tenant, **limits: int) -> Iterator[None]:
+    """Limits of alice's project, until the block ends."""
+    project = tenant.api.get(f"/volumes/{next(iter(tenant.volumes))}")["os-vol-tenant-attr:tenant_id"]
+    path = f"/os-quota-sets/{project}"
+    before = {key: admin.get(path)[key] for key in limits}
+    assert admin.request("PUT", path, {"quota_set": limits})[0] == 200
+    try:
+        yield
+    finally:
+        assert admin.request("PUT", path, {"quota_set": before})[0] == 200
+
+
 def list_all(api: Any, path: str) -> list[Any]:
     """Every page of a listing."""
     found: list[Any] = []

@@ -19,6 +19,9 @@ from tests.integration.agent import PASSWORD, Agent, Tenant
 from tests.integration.compute import Compute
 
 from icebrick.backend.local import LocalBackend
+from icebrick.cloud.base import VolumeSettings, VolumeSpec
+from icebrick.cloud.cinder import CinderCloud
+from icebrick.cloud.session import connect
 from icebrick.cloud.wait import Pace
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.environment import default_environment, prepare_environment
@@ -196,6 +199,28 @@ def compute(session_compute_devcloud: Devcloud) -> Iterator[Compute]:
         yield Compute(alice.of("compute"))
 
 
+@pytest.fixture(scope="session")
+def compute_login(session_compute_devcloud: Devcloud) -> Iterator[CinderCloud]:
+    """Alice, where there is Nova."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OS_CLIENT_CONFIG_FILE", str(session_compute_devcloud.clouds_yaml))
+        with contextlib.closing(connect("alice", pace=Pace(first=0.02, longest=0.2, work=60, settle=30))) as cloud:
+            yield cloud
+
+
+@pytest.fixture(scope="session")
+def root(compute_login: CinderCloud) -> str:
+    """A volume that a server can start from."""
+    bootable = VolumeSettings("root", "", {}, {}, bootable=True, read_only=False)
+    return compute_login.apply_settings(compute_login.create_volume(VolumeSpec("root", 1)).id, bootable).id
+
+
+@pytest.fixture(scope="session")
+def server(compute: Compute, root: str) -> str:
+    """A running server, with one volume, its root."""
+    return compute.start_server(root)
+
+
 @pytest.fixture
 def tenant(devcloud: Devcloud, login: Callable[[Devcloud, str], CinderApi]) -> Iterator[Tenant]:
     """Alice. At the end of a test her project must have the volumes that she knows of, and nothing else."""
@@ -205,6 +230,12 @@ def tenant(devcloud: Devcloud, login: Callable[[Devcloud, str], CinderApi]) -> I
     unexpected = alice.resources() - alice.volumes
     alice.clear()
     assert not unexpected
+
+
+@pytest.fixture
+def admin(devcloud: Devcloud, login: Callable[..., Any]) -> Any:
+    """An administrator of alice's project."""
+    return login(devcloud, "anna")
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.agent import MIB, Agent, Ran, Tenant, digest
+from tests.integration.agent import MIB, Agent, Ran, Tenant, digest, quota
 
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.faults import Fault
@@ -24,12 +23,6 @@ def volume(agent: Agent, tenant: Tenant) -> str:
     volume_id = tenant.make()
     tenant.write(volume_id, {0: os.urandom(2 * MIB)})
     return volume_id
-
-
-@pytest.fixture
-def admin(devcloud: Devcloud, login: Callable[..., Any]) -> Any:
-    """An administrator of alice's project."""
-    return login(devcloud, "anna")
 
 
 def assert_restores(agent: Agent, tenant: Tenant, volume: str, folder: Path) -> None:
@@ -149,19 +142,6 @@ def set_status(admin: Any, volume: str, status: str) -> None:
 
 
 # Quota
-
-
-@contextmanager
-def quota(admin: Any, tenant: Tenant, **limits: int) -> Iterator[None]:
-    """Limits of alice's project, until the block ends."""
-    project = tenant.api.get(f"/volumes/{next(iter(tenant.volumes))}")["os-vol-tenant-attr:tenant_id"]
-    path = f"/os-quota-sets/{project}"
-    before = {key: admin.get(path)[key] for key in limits}
-    assert admin.request("PUT", path, {"quota_set": limits})[0] == 200
-    try:
-        yield
-    finally:
-        assert admin.request("PUT", path, {"quota_set": before})[0] == 200
 
 
 @pytest.mark.parametrize(
