@@ -81,7 +81,7 @@ def _back_up_image(invocation: Invocation, image: Path, name: str, host: str) ->
         naming = name_image(name, host, run_id=run.id, tags=invocation.settings.engine.tags)
         with opened_saver(repository, images.store, Slots()) as saver:
             report = run_image_backup(source, naming, run, images.snapshots, saver, invocation.progress)
-    _tell(invocation.output, report, {})
+    tell(invocation.output, report, {})
 
 
 def _run(invocation: Invocation, request: BackupRequest) -> None:
@@ -96,7 +96,7 @@ def _run(invocation: Invocation, request: BackupRequest) -> None:
         plan = plan_backup(cloud, images.snapshots, request.scope, tags=request.tags)
         _warn(invocation.output, plan)
         report = run_backup(plan, access, saver, capacity, progress)
-    _tell(invocation.output, report, {planned.volume.id: planned.volume.name for planned in plan.backups})
+    tell(invocation.output, report, {planned.volume.id: planned.volume.name for planned in plan.backups})
 
 
 def _plan(invocation: Invocation, request: BackupRequest) -> None:
@@ -148,7 +148,7 @@ def _warn(output: Output, plan: BackupPlan) -> None:
         output.warn(warning)
 
 
-def _tell(output: Output, report: BackupReport, names: Mapping[str, str]) -> None:
+def tell(output: Output, report: BackupReport, names: Mapping[str, str]) -> None:
     """The result; then the error that ends the command, when there were failures. `names` by the volumes' ids."""
     attempts = len(report.backups) + len(report.failures) + len(report.not_begun)
     if attempts > 1 or report.backups or output.as_json:

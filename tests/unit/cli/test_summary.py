@@ -1,0 +1,82 @@
+"""How a run of several volumes is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from icebrick.cli.backup import tell
+from icebrick.cli.output import Output
+from icebrick.errors import IcebrickError, IncompleteError, Interrupted
+from icebrick.workflow.report import BackupReport, Failure, ImageBackup
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+NAMES = {"v1": "disk", "v2": "evil\nname", "v3": "late"}
+
+
+def done(volume_id: str) -> ImageBackup:
+    return ImageBackup(
+        path=f"/cinder/{volume_id}",
+        snapshot_id="4f0b9f6e" * 8,
+        parent_id=None,
+        size=1 << 30,
+        bytes_read=3 << 20,
+        bytes_new=2 << 20,
+        bytes_packed=1 << 20,
+        digest="",
+        started=START,
+        ended=START + timedelta(seconds=12.34),
+    )
+
+
+FAILURE = Failure("v2", "no device appeared", None)
+
+
+def report(*, interrupted: bool = False, not_begun: tuple[str, ...] = ()) -> BackupReport:
+    return BackupReport("run", (done("v1"),), (FAILURE,), interrupted=interrupted, not_begun=not_begun)
+
+
+@pytest.fixture
+def output() -> Output:
+    return Output(as_json=False, quiet=False)
+
+
+def test_several_volumes_are_a_table_with_a_line_for_each(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(IncompleteError, match="1 of 2 volumes were not backed up"):
+        tell(output, report(), NAMES)
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "volume  name        result  snapshot  read     new      stored   time    reason",
+        "v1      disk        done    4f0b9f6e  3.0 MiB  2.0 MiB  1.0 MiB  12.3 s",
+        "v2      evil\\nname  failed                                               no device appeared",
+    ]
+    assert "volume v2 was not backed up: no device appeared" in told.err
+
+
+def test_one_volume_is_a_line(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    tell(output, BackupReport("run", (done("v1"),)), NAMES)
+    assert capsys.readouterr().out == (
+        "snapshot 4f0b9f6e of /cinder/v1: 1.0 GiB, read 3.0 MiB, new 2.0 MiB, stored 1.0 MiB, in 12.3 s\n"
+    )
+
+
+def test_an_interrupted_run_tells_what_was_done_and_what_was_not_begun(
+    output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Interrupted, match="interrupted when 1 of 3 volumes were backed up"):
+        tell(output, report(interrupted=True, not_begun=("v3",)), NAMES)
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["v3", "late", "not", "begun"]
+
+
+def test_an_interrupted_backup_of_one_volume_has_nothing_to_tell(
+    output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Interrupted, match=r"^interrupted$"):
+        tell(output, BackupReport("run", (), (Failure("v1", "interrupted", None),), interrupted=True), NAMES)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_lone_failure_is_the_commands_own(output: Output) -> None:
+    with pytest.raises(IcebrickError, match=r"^no device appeared$"):
+        tell(output, BackupReport("run", (), (FAILURE,)), NAMES)
