@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from icebrick.app import image_run, opened_cloud, this_host, volume_run
-from icebrick.attach.device import open_image
+from icebrick.app import opened_cloud, this_host, volume_run
 from icebrick.cli.command import command, refuse_all_but, said, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
-from icebrick.cli.output import Output, size_text, write_stdout
-from icebrick.cli.repository import lock_wait, opened_repository
+from icebrick.cli.repository import opened_repository
+from icebrick.cli.restored import keep_receipt, keeping_receipt_of_mismatches, tell_restored
+from icebrick.cli.target import restore_to_target
 from icebrick.cli.unwired import refuse_restore
 from icebrick.config.options import RESTORE, RESTORE_FROM_DATE, SINGLE_VOLUME_ID, SNAPSHOT, VERIFY
-from icebrick.engine.block.restore import dump_image
 from icebrick.errors import IcebrickError, UsageError
 from icebrick.repository.snapshot import Snapshot
-from icebrick.workflow.images import Images
 from icebrick.workflow.naming import volume_of_path
-from icebrick.workflow.report import Receipt, RestoreReport, to_json
+from icebrick.workflow.report import RestoreReport
 from icebrick.workflow.request import RestoreRequest, TargetRequest
-from icebrick.workflow.restore import Restorable, VerificationError, restore_to_path, verify
 from icebrick.workflow.scope import Scope, ScopeKind
-from icebrick.workflow.select import choose_any, choose_image, choose_volume
+from icebrick.workflow.select import choose_any
 from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
 
 TARGET_OPTIONS = (SINGLE_VOLUME_ID, SNAPSHOT, RESTORE_FROM_DATE, VERIFY)
@@ -73,7 +67,7 @@ def restore(image_name: str | None, host: str | None, target: str | None, receip
     # A volume that the file names is not in the way of an image.
     volume_id = _only_volume(engine.scope) if said(SINGLE_VOLUME_ID) or not image_name else None
     request = TargetRequest(target, volume_id, image_name, host, engine.selection, replace=force, verify=engine.verify)
-    _finish(invocation, receipt, lambda: _restore_to_target(invocation, request))
+    restore_to_target(invocation, request, receipt)
 
 
 def restore_volumes(invocation: Invocation, receipt: Path | None = None) -> None:
@@ -82,7 +76,10 @@ def restore_volumes(invocation: Invocation, receipt: Path | None = None) -> None
     if request.remove_old and not invocation.settings.engine.yes:
         _ask_before_removal()
     refuse_restore(request)
-    _finish(invocation, receipt, lambda: _restore_to_cloud(invocation, request))
+    with keeping_receipt_of_mismatches(invocation.output, receipt):
+        report = _restore_to_cloud(invocation, request)
+    keep_receipt(receipt, report.receipt)
+    tell_restored(invocation.output, report)
 
 
 def _ask_before_removal() -> None:
@@ -99,47 +96,6 @@ def _only_volume(scope: Scope | None) -> str | None:
     if len(scope.ids) > 1:
         raise UsageError("a --target takes one volume")
     return scope.ids[0]
-
-
-def _finish(invocation: Invocation, path: Path | None, act: Callable[[], RestoreReport | None]) -> None:
-    """Tell what was done; the receipt is kept of what failed verification too."""
-    try:
-        report = act()
-    except VerificationError as error:
-        _keep_receipt(path, error.receipt)
-        invocation.output.record("receipt", to_json(error.receipt))
-        raise
-    if report is not None:
-        _keep_receipt(path, report.receipt)
-        _tell(invocation.output, report)
-
-
-def _restore_to_target(invocation: Invocation, request: TargetRequest) -> RestoreReport | None:
-    """To a file, a device or standard output; there is nothing to report of the last."""
-    progress = invocation.progress
-    with (
-        opened_repository(invocation) as repository,
-        image_run(repository, progress, lock_wait=lock_wait(invocation)) as (run, images),
-    ):
-        snapshot = _choose(request, images)
-        restorable = Restorable(snapshot, images.find(snapshot), images)
-        if request.to_stdout:
-            dump_image(restorable.image, images.store, write_stdout, progress=progress)
-            return None
-        path = Path(request.target)
-        report = restore_to_path(restorable, path, replace=request.replace, run_id=run.id, progress=progress)
-        if request.verify:
-            with open_image(path, direct=True) as source:
-                report = replace(report, receipt=verify(restorable, source, str(path), progress))
-    return report
-
-
-def _choose(request: TargetRequest, images: Images) -> Snapshot:
-    if request.volume_id is not None:
-        return choose_volume(images.snapshots, request.volume_id, request.selection)
-    if request.image_name is not None:
-        return choose_image(images.snapshots, request.image_name, request.host, request.selection)
-    return choose_any(images.snapshots, request.selection)
 
 
 def _restore_to_cloud(invocation: Invocation, request: RestoreRequest) -> RestoreReport:
@@ -159,28 +115,3 @@ def _volume_of(snapshot: Snapshot) -> str:
     if len(volume_ids) != 1:
         raise UsageError(f"snapshot {snapshot.id} is not of a volume", hint="Restore it with --target.")
     return volume_ids[0]
-
-
-def _keep_receipt(path: Path | None, receipt: Receipt | None) -> None:
-    if path is None or receipt is None:
-        return
-    try:
-        path.write_text(json.dumps(to_json(receipt), indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write receipt {path}: {error.strerror}") from error
-
-
-def _tell(output: Output, report: RestoreReport) -> None:
-    what = f"volume {report.volume_id}" if report.volume_id else report.target
-    lines = [
-        f"restored snapshot {report.snapshot_id[:8]} to {what}: {size_text(report.size)}, "
-        f"written {size_text(report.bytes_written)}, already right {size_text(report.bytes_matching)}"
-    ]
-    if report.receipt is not None:
-        receipt = report.receipt
-        lines.append(
-            f"verified: {receipt.blocks} blocks, {receipt.zero_blocks} of them zeros, no differences, "
-            f"digest {receipt.digest}"
-        )
-    output.result("\n".join(lines), {"message_type": "summary", **to_json(report)})
-    output.warn_of_leftovers(report.leftovers)

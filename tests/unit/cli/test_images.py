@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import PASSWORD, Icebrick
 
-from icebrick.cli import restore
+from icebrick.cli import target as target_restore
 from icebrick.workflow.restore import restore_to_path
 
 
@@ -110,7 +110,7 @@ def test_differences_end_with_3_and_are_in_the_receipt(
             file.write(b"damaged")
         return report
 
-    monkeypatch.setattr(restore, "restore_to_path", damaging)
+    monkeypatch.setattr(target_restore, "restore_to_path", damaging)
     ran = icebrick("restore", "--image-name", "disk1", "--target", target, "--verify", "--receipt", receipt)
     assert ran.code == 3
     assert json.loads(receipt.read_text())["first_mismatches"][0]["offset"] == 0
