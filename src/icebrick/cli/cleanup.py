@@ -12,6 +12,7 @@ from icebrick.backend.wrap.dryrun import DryRunBackend
 from icebrick.cli.command import command
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.password import read_password
+from icebrick.cloud.leftovers import kind_and_id
 from icebrick.errors import IncompleteError
 from icebrick.repository.repository import open_repository
 from icebrick.run import Run
@@ -69,8 +70,7 @@ def _clean_repository(invocation: Invocation, project_id: str, *, dry_run: bool)
 
 
 def _plan_text(plan: CleanupPlan) -> str:
-    resources = [f"would remove volume {volume.id} ({volume.name})" for volume in plan.leftovers.volumes]
-    resources += [f"would remove volume snapshot {item.id} ({item.name})" for item in plan.leftovers.snapshots]
+    resources = [f"would remove {kind_and_id(item)} ({item.name})" for item in plan.leftovers.made]
     resources += [f"would attach {note} again" for note in plan.leftovers.detached]
     return "\n".join([*(resources or ["nothing to remove"]), *map(_unknown, plan.unknown)])
 
@@ -80,6 +80,9 @@ def _plan_record(plan: CleanupPlan) -> dict[str, Any]:
         "message_type": "plan",
         "volumes": [volume.id for volume in plan.leftovers.volumes],
         "snapshots": [snapshot.id for snapshot in plan.leftovers.snapshots],
+        "group_snapshots": [taken.id for taken in plan.leftovers.group_snapshots],
+        "groups": [group.id for group in plan.leftovers.groups],
+        "transfers": [transfer.id for transfer in plan.leftovers.transfers],
         "detached": [to_json(note.attachment) for note in plan.leftovers.detached],
         "unknown": to_json(plan.unknown),
     }

@@ -25,6 +25,17 @@ _LOG = logging.getLogger(__name__)
 IsAlive = Callable[[str, str], bool]
 """Whether the run of this id, on this host, may still be at work. When in doubt: True."""
 
+Marked = Volume | VolumeSnapshot | GroupSnapshot | Group | Transfer
+M = TypeVar("M", Volume, VolumeSnapshot, GroupSnapshot, Group, Transfer)
+
+_KINDS: dict[type[Marked], str] = {
+    Volume: "volume",
+    VolumeSnapshot: "volume snapshot",
+    GroupSnapshot: "group snapshot",
+    Group: "group",
+    Transfer: "transfer",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
@@ -39,25 +50,18 @@ class Leftovers:
     """Nothing to remove, but to give back to its servers."""
 
     def __bool__(self) -> bool:
-        made = self.volumes or self.snapshots or self.group_snapshots or self.groups or self.transfers
-        return bool(made or self.detached)
+        return bool(self.made or self.detached)
+
+    @property
+    def made(self) -> tuple[Marked, ...]:
+        """All that is to be removed, each before what it hangs on."""
+        return (*self.transfers, *self.volumes, *self.group_snapshots, *self.snapshots, *self.groups)
 
     @property
     def runs(self) -> tuple[str, ...]:
         """Their ids, sorted."""
-        kinds: tuple[Iterable[Marked], ...] = (
-            self.volumes,
-            self.snapshots,
-            self.group_snapshots,
-            self.groups,
-            self.transfers,
-        )
-        makers = [run_of(each) for kind in kinds for each in kind] + [note.run for note in self.detached]
+        makers = [*map(run_of, self.made), *(note.run for note in self.detached)]
         return tuple(sorted({run.id for run in makers if run is not None}))
-
-
-Marked = Volume | VolumeSnapshot | GroupSnapshot | Group | Transfer
-M = TypeVar("M", Volume, VolumeSnapshot, GroupSnapshot, Group, Transfer)
 
 
 def run_of(resource: Marked) -> Run | None:
@@ -71,6 +75,11 @@ def run_of(resource: Marked) -> Run | None:
         case Transfer():
             marked = find_mark(resource.name)
     return marked[0] if marked else None
+
+
+def kind_and_id(resource: Marked) -> str:
+    """As "volume 1f2e..."."""
+    return f"{_KINDS[type(resource)]} {resource.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +131,16 @@ def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None],
     kept: list[Kept] = []
     given_back = list(_give_back(cloud, leftovers.detached, kept))  # first: somebody's server is without its volume
     for transfer in leftovers.transfers:
-        with _noted(f"transfer {transfer.id}", removed, kept):
+        with _noted(kind_and_id(transfer), removed, kept):
             cloud.delete_transfer(transfer.id)
     for volume in leftovers.volumes:
-        with _noted(f"volume {volume.id}", removed, kept):
+        with _noted(kind_and_id(volume), removed, kept):
             _remove_volume(cloud, disconnect, volume)
     for taken in leftovers.group_snapshots:
-        with _noted(f"group snapshot {taken.id}", removed, kept):
+        with _noted(kind_and_id(taken), removed, kept):
             _delete(cloud, taken.id, cloud.delete_group_snapshot, cloud.force_delete_group_snapshot)
     for snapshot in leftovers.snapshots:
-        with _noted(f"volume snapshot {snapshot.id}", removed, kept):
+        with _noted(kind_and_id(snapshot), removed, kept):
             _delete(cloud, snapshot.id, cloud.delete_snapshot, cloud.force_delete_snapshot)
     unfinished = frozenset(volume.id for volume in leftovers.volumes)
     for group in leftovers.groups:
@@ -172,7 +181,7 @@ def _clear_group(cloud: Cloud, group: Group, unfinished: frozenset[str], removed
             _, description = find_mark(group.description) or (None, "")
             cloud.update_group(group.id, name=group.name, description=description)
     else:
-        with _noted(f"group {group.id}", removed, kept):
+        with _noted(kind_and_id(group), removed, kept):
             _delete(cloud, group.id, cloud.delete_group, cloud.force_delete_group)
 
 

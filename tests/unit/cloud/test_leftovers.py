@@ -136,12 +136,13 @@ def leave_group(cloud: Cloud, *, description: str = "") -> tuple[str, str]:
 def test_unfinished_groups_go_with_their_members_group_snapshots_and_transfers(cloud: FakeCloud) -> None:
     group, member = leave_group(cloud)
     taken = cloud.create_group_snapshot(group, name="s", description=DEAD.mark).id
-    offered = cloud.create_transfer(cloud.create_volume(VolumeSpec("given", 1)).id, name=DEAD.mark)
+    given = [cloud.create_volume(VolumeSpec("given", 1, metadata=run.tags)).id for run in (DEAD, LIVE)]
+    offered = cloud.create_transfer(given[0], name=DEAD.mark)
     cloud.create_group_snapshot(group, name="s", description=LIVE.mark)
-    cloud.create_transfer(cloud.create_volume(VolumeSpec("given", 1)).id, name=LIVE.mark)
+    cloud.create_transfer(given[1], name=LIVE.mark)
     found = find_leftovers(cloud, is_alive)
-    assert [each.id for each in (*found.groups, *found.volumes, *found.group_snapshots)] == [group, member, taken]
-    assert ([each.id for each in found.transfers], found.runs) == ([offered.id], (DEAD.id,))
+    assert [each.id for each in found.made] == [offered.id, member, given[0], taken, group]
+    assert found.runs == (DEAD.id,)
 
 
 def test_they_are_removed_each_before_what_it_hangs_on(cloud: FakeCloud, source: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from icebrick.cloud.base import Group, GroupSpec, VolumeSpec
@@ -113,12 +115,13 @@ def test_a_volume_that_the_receiver_has_no_room_for_stays(cloud: FakeCloud, rece
 
 def test_a_killed_transfer_is_found(cloud: FakeCloud, receiver: FakeCloud) -> None:
     leftovers: list[str] = []
+    unfinished = cloud.create_volume(replace(MEMBER, metadata=RUN.tags))
     cloud.faults.fail("delete_transfer", OUTAGE)
     receiver.faults.fail("accept_transfer", OUTAGE)
     with pytest.raises(CloudUnavailableError):
-        transfer_volume(cloud, cloud.create_volume(MEMBER).id, receiver, RUN, leftovers)
-    assert left(cloud) == (RUN.id,)
-    assert leftovers[0].startswith("transfer ")
+        transfer_volume(cloud, unfinished.id, receiver, RUN, leftovers)
+    (offered,) = find_leftovers(cloud, lambda run_id, host: False).transfers
+    assert leftovers == [f"transfer {offered.id} of volume {unfinished.id}: no answer"]
 
 
 def test_a_volume_in_use_is_not_offered(cloud: FakeCloud, receiver: FakeCloud) -> None:
