@@ -49,6 +49,11 @@ class BlobStore:
         """Whether the blob is in the repository."""
         return self.find(blob_type, blob_id) is not None
 
+    def has_all(self, blob_type: BlobType, ids: bytes) -> bool:
+        """Whether all of these blobs (packed ids, 32 bytes each) are in the repository."""
+        with self._index_lock:
+            return self._index.has_all(blob_type, ids)
+
     def size(self, blob_type: BlobType, blob_id: bytes) -> int:
         """Of the plaintext, in bytes; CorruptDataError when there is no such blob."""
         return self._get(blob_type, blob_id)[1].size

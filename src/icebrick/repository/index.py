@@ -126,6 +126,14 @@ class _Table:
                 position += 1
         return None
 
+    def has_all(self, ids: bytes) -> bool:
+        self._freeze()
+        heads, tails = _split(ids)
+        for run in self._runs:
+            found, _ = run.search(heads, tails)
+            heads, tails = heads[~found], tails[~found]
+        return not len(heads)
+
     def places(self, ids: bytes) -> Array:
         self._freeze()
         heads, tails = _split(ids)
@@ -180,6 +188,10 @@ class Index:
             return None
         pack, offset, length, uncompressed = place
         return self._packs[pack], PackedBlob(blob_type, blob_id, offset, length, uncompressed)
+
+    def has_all(self, blob_type: BlobType, ids: bytes) -> bool:
+        """Whether each of these blobs (packed ids, 32 bytes each) is in some pack."""
+        return self._tables[blob_type].has_all(ids)
 
     def places(self, ids: bytes) -> Places:
         """Of many data blobs at once (packed ids, 32 bytes each); CorruptDataError when one is in no index."""

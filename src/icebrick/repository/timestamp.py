@@ -13,10 +13,8 @@ _TEXT = re.compile(
     re.ASCII,
 )
 _CYCLE_YEARS, _CYCLE_SECONDS = 400, 146_097 * 86_400  # the calendar repeats itself
-EARLIEST = -62_167_219_200 * NANOSECONDS
-"""0000-01-01T00:00:00Z: together with `LATEST` what four digits of a year can say, in nanoseconds since the epoch."""
-LATEST = 253_402_300_800 * NANOSECONDS - 1
-"""9999-12-31T23:59:59.999999999Z."""
+_EARLIEST = -62_167_219_200 * NANOSECONDS  # 0000-01-01T00:00:00Z
+_LATEST = 253_402_300_800 * NANOSECONDS - 1  # 9999-12-31T23:59:59.999999999Z
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # a day inside what datetime knows, so that every offset fits
 _FIRST_MICROSECOND = (datetime(1, 1, 2, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
@@ -33,7 +31,7 @@ class Timestamp:
     def __str__(self) -> str:
         """As Go's RFC3339Nano. What four digits of a year cannot say becomes the nearest time they can."""
         shift = self.offset * 60 * NANOSECONDS
-        seconds, fraction = divmod(min(max(self.ns + shift, EARLIEST), LATEST), NANOSECONDS)
+        seconds, fraction = divmod(min(max(self.ns + shift, _EARLIEST), _LATEST), NANOSECONDS)
         year, month, day, hour, minute, second = time.gmtime(seconds)[:6]
         text = f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"
         if fraction:

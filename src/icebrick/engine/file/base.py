@@ -1,7 +1,7 @@
 """How a file system is seen that may be hostile: listed directory by directory, read file by file.
 
 The reader may be this host's kernel or a program in a virtual machine. Nothing it tells is believed: `screened` goes
-over every listing, and a file's content ends where reading it ends, whatever its size was said to be.
+over every listing, `check_numbers` over what is to be stored of it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from icebrick.errors import FileSystemError
 from icebrick.repository.tree import ExtendedAttribute
 
 MAX_NAME = 255
@@ -128,33 +129,21 @@ class FileTree(Protocol):
 
 
 def screened(listing: Listing) -> Listing:
-    """The listing, sorted by the bytes of the names, with what no honest file system tells turned into problems."""
+    """The listing, sorted by the bytes of the names; names and kinds that no file can have become problems."""
     entries = listing.entries
-    if not _suspicious(entries):
-        plain = "".join([entry.name for entry in entries]).isascii()
-        return Listing(sorted(entries, key=None if plain else _name_bytes), listing.problems)
-    kept: dict[str, Entry] = {}
-    problems = list(listing.problems)
-    for entry in entries:
-        reason = "a second entry of this name" if entry.name in kept else _objection(entry)
-        if reason is None:
-            kept[entry.name] = entry
-        else:
-            problems.append(Problem(entry.name[:MAX_NAME].replace("/", "\N{REPLACEMENT CHARACTER}"), reason))
-    return Listing(sorted(kept.values(), key=_name_bytes), tuple(problems))
+    names = [entry.name for entry in entries]
+    joined = "/".join(names)
+    if entries and _suspicious(entries, names, joined):
+        return _sifted(listing)
+    return Listing(sorted(entries, key=None if joined.isascii() else _name_bytes), listing.problems)
 
 
 def _name_bytes(entry: Entry) -> bytes:
     return os.fsencode(entry.name)
 
 
-def _suspicious(entries: Sequence[Entry]) -> bool:
+def _suspicious(entries: Sequence[Entry], names: Sequence[str], joined: str) -> bool:
     """Whether each entry must be looked at; told by all of them together, as this is asked of every directory."""
-    if not entries:
-        return False
-    names, modes, *numbers = zip(*entries, strict=True)
-    uids, gids, _, _, inodes, devices, links, sizes, rdevs = numbers
-    joined = "/".join(names)
     return (
         joined.count("/") >= len(names)
         or "\0" in joined
@@ -162,15 +151,24 @@ def _suspicious(entries: Sequence[Entry]) -> bool:
         or not _FORBIDDEN.isdisjoint(names)
         or len(set(names)) < len(names)
         or max(map(len, names)) > MAX_NAME // 4
-        or not {stat.S_IFMT(mode) for mode in set(modes)} <= KINDS
-        or min(map(min, (uids, gids, inodes, devices, links, sizes, rdevs))) < 0
-        or max(map(max, (uids, gids))) >= _UNSIGNED_32
-        or max(map(max, (inodes, devices, links, rdevs))) >= _UNSIGNED_64
-        or max(sizes) > MAX_SIZE
+        or not KINDS.issuperset(map(stat.S_IFMT, {entry.mode for entry in entries}))
     )
 
 
-def _objection(entry: Entry) -> str | None:
+def _sifted(listing: Listing) -> Listing:
+    kept: dict[str, Entry] = {}
+    problems = list(listing.problems)
+    for entry in listing.entries:
+        reason = "a second entry of this name" if entry.name in kept else _objection_to_name(entry)
+        if reason is None:
+            kept[entry.name] = entry
+        else:
+            shown = entry.name[:MAX_NAME].encode("utf-8", "replace").decode().replace("/", "?")
+            problems.append(Problem(shown, reason))
+    return Listing(sorted(kept.values(), key=_name_bytes), tuple(problems))
+
+
+def _objection_to_name(entry: Entry) -> str | None:
     name = entry.name
     if name in _FORBIDDEN or "/" in name or "\0" in name or not _encodable(name):
         return "no name that a file can have"
@@ -178,12 +176,6 @@ def _objection(entry: Entry) -> str | None:
         return f"a name of more than {MAX_NAME} bytes"
     if stat.S_IFMT(entry.mode) not in KINDS:
         return f"an unknown kind of file: mode {entry.mode:#o}"
-    if not 0 <= entry.size <= MAX_SIZE:
-        return f"larger than files may be: {entry.size} bytes"
-    if not (0 <= entry.uid < _UNSIGNED_32 and 0 <= entry.gid < _UNSIGNED_32):
-        return f"owners that no file can have: {entry.uid}, {entry.gid}"
-    if not all(0 <= number < _UNSIGNED_64 for number in (entry.inode, entry.device, entry.links, entry.rdev)):
-        return "numbers that no file can have"
     return None
 
 
@@ -193,3 +185,13 @@ def _encodable(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_numbers(entry: Entry) -> None:
+    """FileSystemError when a listing told numbers that no file can have, or that would not fit into a tree."""
+    if not 0 <= entry.size <= MAX_SIZE:
+        raise FileSystemError(f"larger than files may be: {entry.size} bytes")
+    if not (0 <= entry.uid < _UNSIGNED_32 and 0 <= entry.gid < _UNSIGNED_32):
+        raise FileSystemError(f"owners that no file can have: {entry.uid}, {entry.gid}")
+    if not all(0 <= number < _UNSIGNED_64 for number in (entry.inode, entry.device, entry.links, entry.rdev)):
+        raise FileSystemError("numbers that no file can have")

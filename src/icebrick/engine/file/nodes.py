@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from icebrick.engine.file.base import Entry
 from icebrick.repository import gojson
 from icebrick.repository.ids import ID_SIZE
-from icebrick.repository.timestamp import EARLIEST, LATEST, NANOSECONDS, Timestamp
+from icebrick.repository.timestamp import Timestamp
 from icebrick.repository.tree import ExtendedAttribute, go_mode
 
 _TYPES = {
@@ -32,32 +32,33 @@ _TYPES = {
 _WITH_LINKS = frozenset({stat.S_IFREG, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR})
 _PLAIN = re.compile(r"[ !#-%'-;=?-\[\]-~]*")  # what neither Go's Quote nor its JSON changes
 _OPENING, _CLOSING = '{"nodes":[', "]}\n"
-# no quotation mark inside a string is unescaped, and an extended attribute has no type
+# an extended attribute has a name as well, but no type
 _BOUNDARY = re.compile(r'(?<=\}),(?=\{"name":"(?:[^"\\]|\\.)*","type":")')
 _NAME, _TYPE = '{"name":', ',"type":"'
 _CONTENT, _SUBTREE, _SUBTREE_END = '"content":[', ',"subtree":"', '"}'
-_SECONDS_KEPT = 1 << 16
+_TIMES_KEPT = 1 << 14
 
 
 class NodeEncoder:
-    """Makes heads of nodes; remembers what many have in common. For one thread at a time."""
+    """Makes heads of nodes; remembers what many have in common. May be used from any thread."""
 
     def __init__(self) -> None:
         self._kinds: dict[int, str] = {}
-        self._seconds: dict[int, str] = {}
+        self._times: dict[int, str] = {}
 
-    def head(self, entry: Entry) -> str:
-        """Up to the comma behind the last field that `lstat` tells."""
-        name, mode, uid, gid, mtime_ns, ctime_ns, inode, device, links, size, _ = entry
+    def head(self, entry: Entry, name: str) -> str:
+        """Up to the comma behind the last field that `lstat` tells; `name` is the entry's as a JSON string."""
+        _, mode, uid, gid, mtime_ns, ctime_ns, inode, device, links, size, _ = entry
         kind = self._kinds.get(mode) or self._kind(mode)
-        mtime = self._time(mtime_ns)
+        mtime = self._times.get(mtime_ns) or self._time(mtime_ns)
+        ctime = self._times.get(ctime_ns) or self._time(ctime_ns)
         # as restic by default: atime is never right on a copy, and would make every tree a new one
         head = (
-            f'{_NAME}{encode_name(name)}{kind}"mtime":"{mtime}","atime":"{mtime}","ctime":"{self._time(ctime_ns)}",'
-            f'"uid":{uid},"gid":{gid},'
+            f'{_NAME}{name}{kind}"mtime":"{mtime}","atime":"{mtime}","ctime":"{ctime}",'
+            f'"uid":{uid},"gid":{gid},"inode":{inode},'
         )
-        if inode:
-            head += f'"inode":{inode},'
+        if not inode:
+            head = head.removesuffix('"inode":0,')
         if device:
             head += f'"device_id":{device},'
         form = stat.S_IFMT(mode)
@@ -73,20 +74,9 @@ class NodeEncoder:
         return kind
 
     def _time(self, ns: int) -> str:
-        seconds, fraction = divmod(ns, NANOSECONDS)
-        text = self._seconds.get(seconds) or self._second(seconds)
-        if not fraction or text.endswith("Z"):
-            return text if text.endswith("Z") else text + "Z"
-        return f"{text}.{fraction:09d}".rstrip("0") + "Z"
-
-    def _second(self, seconds: int) -> str:
-        """Without its Z when a fraction can follow."""
-        text = str(Timestamp(seconds * NANOSECONDS))
-        if EARLIEST <= seconds * NANOSECONDS <= LATEST:
-            text = text[:-1]
-        if len(self._seconds) >= _SECONDS_KEPT:
-            self._seconds.clear()
-        self._seconds[seconds] = text
+        if len(self._times) >= _TIMES_KEPT:
+            self._times.clear()
+        text = self._times[ns] = str(Timestamp(ns))
         return text
 
 
@@ -139,23 +129,34 @@ def split_tree(blob: bytes) -> dict[str, str] | None:
         return None
     if not (text.startswith(_OPENING) and text.endswith(_CLOSING)):
         return None
-    inner = text[len(_OPENING) : -len(_CLOSING)]
+    text = text[len(_OPENING) : -len(_CLOSING)]
     nodes: dict[str, str] = {}
-    for node in _BOUNDARY.split(inner) if inner else ():
-        name, found, _ = node.removeprefix(_NAME).partition(_TYPE)
+    for node in _split(text) if text else ():
+        name, found, _ = node[len(_NAME) :].partition(_TYPE)
         if not (found and node.startswith(_NAME)):
             return None
         nodes[name] = node
     return nodes
 
 
+def _split(text: str) -> list[str]:
+    """At the commas between nodes. In strings quotation marks are escaped, so what has one is none of them."""
+    if '"extended_attributes":' in text or '"generic_attributes":' in text:
+        return _BOUNDARY.split(text)  # there are names in nodes, too
+    nodes = text.split('},{"name":')
+    nodes[1:] = [_NAME + node for node in nodes[1:]]
+    nodes[:-1] = [node + "}" for node in nodes[:-1]]
+    return nodes
+
+
 def content_of(node: str) -> bytes | None:
     """The ids of a file's blobs; None when it has no such list."""
-    before, found, listed = node.rpartition(_CONTENT)
-    if not (found and before and listed.endswith("]}")):
+    _, found, listed = node.rpartition(_CONTENT)
+    if not (found and listed.endswith("]}")):
         return None
+    ids = listed[1:-3]
     try:
-        content = bytes.fromhex(listed[1:-3].replace('","', ""))
+        content = bytes.fromhex(ids if len(ids) == 2 * ID_SIZE else ids.replace('","', ""))
     except ValueError:
         return None
     return content if len(content) % ID_SIZE == 0 else None
