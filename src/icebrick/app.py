@@ -84,9 +84,12 @@ def this_host(settings: AgentSettings) -> Host:
 
 @contextmanager
 def volume_run(
-    host: Host, cloud: Cloud, repository: Repository, progress: Progress
+    host: Host, cloud: Cloud, repository: Repository, progress: Progress, *, cold: bool = False
 ) -> Iterator[tuple[VolumeAccess, Images]]:
-    """A run that works on volumes: alive for others to see, dead runs cleared up, the repository locked and read."""
+    """A run that works on volumes: alive for others to see, dead runs cleared up, the repository locked and read.
+
+    A `cold` one takes volumes from their servers before it freezes them.
+    """
     from icebrick.workflow.access import VolumeAccess  # noqa: PLC0415
     from icebrick.workflow.cleanup import clean_up_first  # noqa: PLC0415
 
@@ -94,7 +97,7 @@ def volume_run(
     run = new_run(datetime.now(UTC))
     with host.registry.living(run, scope=cloud.project().id) as living:
         clean_up_first(cloud, host.connector, host.registry)
-        access = VolumeAccess(cloud, host.connector, properties, run)
+        access = VolumeAccess(cloud, host.connector, properties, run, cold=cold)
         with repository.lock(wait=host.lock_wait):
             yield access, load_images(repository, progress)
         living.cleared = not (access.leftovers or access.failed.is_set())

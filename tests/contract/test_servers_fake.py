@@ -8,6 +8,7 @@ import pytest
 
 from icebrick.cloud.base import VolumeSpec
 from icebrick.testing.fakecloud import FakeCloud
+from icebrick.testing.fakerecords import SERVICE
 from icebrick.testing.fakeservers import start_server
 from icebrick.testing.servers_contract import ServersContract
 
@@ -15,6 +16,11 @@ from icebrick.testing.servers_contract import ServersContract
 @pytest.fixture
 def cloud() -> FakeCloud:
     return FakeCloud()
+
+
+@pytest.fixture
+def admin(cloud: FakeCloud) -> FakeCloud:
+    return FakeCloud(cloud.records, SERVICE, admin=True)
 
 
 @pytest.fixture

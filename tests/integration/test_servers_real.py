@@ -8,51 +8,31 @@ from contextlib import closing
 import pytest
 from tests.integration.compute import Compute
 
-from icebrick.cloud.base import VolumeSettings, VolumeSpec
+from icebrick.cloud.base import VolumeSpec
 from icebrick.cloud.cinder import CinderCloud
 from icebrick.cloud.servers import ServerAttachment
 from icebrick.cloud.session import connect
-from icebrick.cloud.wait import Pace
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.faults import Fault
 from icebrick.errors import UnexpectedStateError, UsageError
 from icebrick.testing.servers_contract import ServersContract
 
-PACE = Pace(first=0.02, longest=0.2, work=60, settle=20, attempts=1)
-BOOTABLE = VolumeSettings("root", "", {}, {}, bootable=True, read_only=False)
 
-
-@pytest.fixture(scope="module")
-def login(session_compute_devcloud: Devcloud) -> Iterator[CinderCloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OS_CLIENT_CONFIG_FILE", str(session_compute_devcloud.clouds_yaml))
-        with closing(connect("alice", pace=PACE)) as cloud:
-            yield cloud
-
-
-@pytest.fixture(scope="module")
-def root(login: CinderCloud) -> str:
-    volume = login.create_volume(VolumeSpec("root", 1))
-    return login.apply_settings(volume.id, BOOTABLE).id
-
-
-@pytest.fixture(scope="module")
-def server(login: CinderCloud, compute: Compute, root: str) -> Iterator[str]:
-    server_id = compute.start_server(root)
-    yield server_id
-    compute.delete_server(server_id)
-    login.delete_volume(root)
+@pytest.fixture
+def cloud(compute_devcloud: Devcloud, compute_login: CinderCloud, server: str, root: str) -> Iterator[CinderCloud]:
+    """At the end all volumes but the root go."""
+    yield compute_login
+    compute_devcloud.set_faults()
+    for volume in compute_login.volumes():
+        if volume.id != root:
+            compute_login.servers().detach(server, volume.id)
+            compute_login.delete_volume(volume.id)
 
 
 @pytest.fixture
-def cloud(compute_devcloud: Devcloud, login: CinderCloud, server: str, root: str) -> Iterator[CinderCloud]:
-    """At the end all volumes but the root go."""
-    yield login
-    compute_devcloud.set_faults()
-    for volume in login.volumes():
-        if volume.id != root:
-            login.servers().detach(server, volume.id)
-            login.delete_volume(volume.id)
+def admin(compute_devcloud: Devcloud) -> Iterator[CinderCloud]:
+    with closing(connect("backup")) as administrator:
+        yield administrator
 
 
 @pytest.fixture
@@ -96,5 +76,5 @@ def test_a_volume_that_its_back_end_cannot_connect_is_told_and_stays_free(
 
 
 def test_a_cloud_without_a_compute_service_is_told(devcloud: Devcloud) -> None:
-    with closing(connect("alice", pace=PACE)) as cloud, pytest.raises(UsageError, match="compute"):
+    with closing(connect("alice")) as cloud, pytest.raises(UsageError, match="compute"):
         cloud.servers()

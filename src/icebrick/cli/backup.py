@@ -90,7 +90,7 @@ def _run(invocation: Invocation, request: BackupRequest) -> None:
     with (
         opened_cloud(settings.cloud, capacity.stop) as cloud,
         opened_repository(invocation, cloud.project().id) as repository,
-        volume_run(this_host(settings.agent), cloud, repository, progress) as (access, images),
+        volume_run(this_host(settings.agent), cloud, repository, progress, cold=request.cold) as (access, images),
         opened_saver(repository, images.store, capacity.slots) as saver,
     ):
         plan = plan_backup(cloud, images.snapshots, request.scope, tags=request.tags)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from datetime import UTC, datetime, timedelta
 
 from icebrick.cloud.base import Cloud, Volume
 from icebrick.cloud.servers import ServerAttachment, Servers
-from icebrick.errors import CloudError, ResourceMissingError, UnexpectedStateError
+from icebrick.document import Fields
+from icebrick.errors import CloudError, CorruptDataError, ResourceMissingError, UnexpectedStateError
 from icebrick.run import COLD_PREFIX, Run
 
 _LOG = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ class ColdNote:
             "tag": attachment.tag,
             "delete_on_termination": attachment.delete_on_termination,
         }
-        return json.dumps({key: value for key, value in fields.items() if value}, separators=(",", ":"))
+        return json.dumps(fields, separators=(",", ":"))
 
     def __str__(self) -> str:
         return f"volume {self.attachment.volume_id} to server {self.attachment.server_id}"
@@ -67,8 +69,8 @@ class ColdNote:
             *(["--tag", attachment.tag] if attachment.tag else []),
             *(["--enable-delete-on-termination"] if attachment.delete_on_termination else []),
         ]
-        command = ["openstack server add volume", *options, attachment.server_id, attachment.volume_id]
-        return f"The next run tries again, and so does 'icebrick cleanup'. By hand: '{' '.join(command)}'."
+        command = ["openstack", "server", "add", "volume", *options, attachment.server_id, attachment.volume_id]
+        return f"The next run tries again, and so does 'icebrick cleanup'. By hand: {shlex.join(command)}"
 
 
 @contextmanager
@@ -161,24 +163,35 @@ def _notes_of(volume: Volume) -> Iterator[ColdNote]:
     for key, value in volume.notes.items():
         try:
             yield _note_from(volume.id, key, value)
-        except (ValueError, TypeError, AttributeError, KeyError):
-            _LOG.warning("not a note of ours volume=%s key=%s", volume.id, key)
+        except CorruptDataError as error:
+            _LOG.warning("passed over: %s", error)
 
 
 def _note_from(volume_id: str, key: str, value: str) -> ColdNote:
-    """Anybody may write there: what is not as we write it is an error, whichever."""
+    """CorruptDataError for what is not as we write it: any member of the project may write there."""
+    where = f"note {key} of volume {volume_id}"
     match = _KEY.fullmatch(key)
     if match is None:
-        raise ValueError(key)
-    fields = json.loads(value)
+        raise CorruptDataError(f"{where}: the key says no server")
+    fields = _open(value, where)
+    since = fields.time("since")
+    if since.tzinfo is None:
+        fields.fail("since", "a time with its zone")
     attachment = ServerAttachment(
         server_id=match["server"],
         volume_id=volume_id,
-        device=fields.get("device"),
-        tag=fields.get("tag"),
-        delete_on_termination=bool(fields.get("delete_on_termination")),
+        device=fields.optional_text("device"),
+        tag=fields.optional_text("tag"),
+        delete_on_termination=fields.flag("delete_on_termination"),
     )
-    since = datetime.fromisoformat(fields["since"])
-    if since.tzinfo is None:
-        raise ValueError(fields["since"])
-    return ColdNote(Run(match["run"], fields["host"]), since, attachment)
+    return ColdNote(Run(match["run"], fields.text("host")), since, attachment)
+
+
+def _open(value: str, where: str) -> Fields:
+    try:
+        values = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDataError(f"{where} is not JSON") from error
+    if not isinstance(values, dict):
+        raise CorruptDataError(f"{where} is not a JSON object")
+    return Fields(values, where)

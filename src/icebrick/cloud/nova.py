@@ -66,10 +66,17 @@ class NovaServers(Servers):
 
     def _attached(self, wanted: ServerAttachment) -> ServerAttachment:
         if not self._settled(wanted.server_id, wanted.volume_id):
+            self._require_one_project(wanted)
             self._request(wanted)
             if not self._settled(wanted.server_id, wanted.volume_id):
                 raise UnexpectedStateError(f"cannot {_attaching(wanted)}: Nova gave up", hint=_GIVEN_UP_HINT)
         return self._get(wanted.server_id, wanted.volume_id)
+
+    def _require_one_project(self, wanted: ServerAttachment) -> None:
+        """Nova would let an administrator attach anybody's volume to anybody's server."""
+        volume = self._cloud.get_volume(wanted.volume_id)
+        if self._server(wanted.server_id)["tenant_id"] != volume.project_id:
+            raise UnexpectedStateError(f"cannot {_attaching(wanted)}: they are of different projects")
 
     def _request(self, wanted: ServerAttachment) -> None:
         try:
@@ -116,8 +123,11 @@ class NovaServers(Servers):
 
     def _is_shelved(self, server_id: str) -> bool:
         """On no host: its volumes stay reserved until it is on one again."""
-        answer = self._api.get(f"/servers/{server_id}", f"read server {server_id}")
-        return bool(answer["server"]["status"] == "SHELVED_OFFLOADED")
+        return bool(self._server(server_id)["status"] == "SHELVED_OFFLOADED")
+
+    def _server(self, server_id: str) -> Mapping[str, Any]:
+        server: Mapping[str, Any] = self._api.get(f"/servers/{server_id}", f"read server {server_id}")["server"]
+        return server
 
     def _find(self, server_id: str, volume_id: str) -> ServerAttachment | None:
         try:

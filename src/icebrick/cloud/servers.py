@@ -41,5 +41,6 @@ class Servers(Protocol):
         """The server has it on return, as the result says; had it already: no error.
 
         Under the wanted name of the device if that is free. ResourceMissingError when server or volume are gone,
-        UnexpectedStateError when it cannot be attached.
+        UnexpectedStateError when it cannot be attached, and for a server of another project than the volume's: who
+        wrote the wish may have fewer rights than this login.
         """

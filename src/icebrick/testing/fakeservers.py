@@ -55,6 +55,8 @@ class FakeServers(Servers):
             if wanted.volume_id in server.disks:
                 return server.disks[wanted.volume_id]
             volume = self._view.volume(wanted.volume_id)
+            same = volume.project_id == server.project_id
+            require(same, f"cannot attach volume {volume.id} to server {server.id}: they are of different projects")
             free = volume.status == "available" or (volume.multiattach and volume.status == "in-use")
             require(free, f"cannot attach volume {volume.id}: it is {volume.status}")
             require(not server.locked, f"cannot attach volume {volume.id}: server {server.id} is locked")

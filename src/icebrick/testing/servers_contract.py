@@ -15,8 +15,8 @@ NO_SERVER = "00000000-0000-4000-8000-000000000000"
 
 
 class ServersContract:
-    """Fixtures: `cloud`, a login; `server`, the id of a server of its project, with one volume, its root;
-    `lock`, which locks a server, and unlocks it with False.
+    """Fixtures: `cloud`, a login; `server`, the id of a server of its project, with one volume, its `root`;
+    `lock`, which locks a server, and unlocks it with False; `admin`, an administrator in another project.
     """
 
     @pytest.fixture
@@ -90,6 +90,24 @@ class ServersContract:
         lock(server, False)
         assert cloud.get_volume(attached.volume_id).status == "in-use"
         assert cloud.get_volume(free.id).status == "available"
+
+    def test_an_administrator_moves_another_projects_volume(
+        self, cloud: Cloud, admin: Cloud, server: str, volume_id: str, attached: ServerAttachment
+    ) -> None:
+        assert list(admin.servers().attachments(volume_id)) == [attached]
+        admin.servers().detach(server, volume_id)
+        assert list(cloud.attachments(volume_id)) == []
+        assert admin.servers().attach(attached) == attached
+        assert list(cloud.servers().attachments(volume_id)) == [attached]
+
+    def test_not_even_an_administrator_attaches_a_volume_to_another_projects_server(
+        self, admin: Cloud, server: str
+    ) -> None:
+        volume = admin.create_volume(VolumeSpec("of the administrator", 1))
+        with pytest.raises(UnexpectedStateError, match="different projects"):
+            admin.servers().attach(ServerAttachment(server, volume.id))
+        assert admin.get_volume(volume.id).status == "available"
+        admin.delete_volume(volume.id)
 
     def test_nothing_is_attached_to_a_server_that_is_gone(self, cloud: Cloud, volume_id: str) -> None:
         with pytest.raises(ResourceMissingError, match=NO_SERVER):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from icebrick.attach.base import Connector
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSpec
+from icebrick.cloud.cold import detached
 from icebrick.cloud.temporary import attached, temporary_clone, temporary_snapshot, unfinished_clone, unfinished_volume
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.run import Run
@@ -29,17 +30,18 @@ class VolumeAccess:
     leftovers: list[str] = field(default_factory=list)
     failed: threading.Event = field(default_factory=threading.Event)
     """Something went wrong. Then there may be leftovers unknown to the run, as when an answer was lost."""
+    cold: bool = False
+    """Take volumes from their servers until they are frozen."""
 
     @contextmanager
     def frozen(self, volume: Volume) -> Iterator[BlockSource]:
         """The volume's bytes as of now, readable here; the volume itself goes on being used."""
-        with (
-            self._noting_failure(),
-            temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers) as snapshot,
-            temporary_clone(self.cloud, snapshot, self.run, self.leftovers) as clone,
-            self.readable(clone, direct=True) as source,  # read once, so it would only push out what others cached
-        ):
-            yield source
+        with self._noting_failure(), ExitStack() as made:
+            with self._cold([volume.id]):
+                snapshot = made.enter_context(temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers))
+            clone = made.enter_context(temporary_clone(self.cloud, snapshot, self.run, self.leftovers))
+            # Read once, so it would only push out what others cached.
+            yield made.enter_context(self.readable(clone, direct=True))
 
     @contextmanager
     def readable(self, volume: Volume, *, direct: bool = False) -> Iterator[BlockSource]:
@@ -76,6 +78,10 @@ class VolumeAccess:
         """A new, empty volume, that stays when the block ends normally."""
         with self._noting_failure(), unfinished_volume(self.cloud, spec, self.run, self.leftovers) as volume:
             yield volume
+
+    def _cold(self, volume_ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Round what freezes the volumes, and no more: servers are without them for so long."""
+        return detached(self.cloud, volume_ids, self.run, self.leftovers) if self.cold else nullcontext()
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from icebrick.cloud.temporary import temporary_snapshot
 from icebrick.errors import CloudUnavailableError, UnexpectedStateError
 from icebrick.run import COLD_PREFIX, Run
 from icebrick.testing.fakecloud import FakeCloud
-from icebrick.testing.fakerecords import SERVICE
+from icebrick.testing.fakerecords import BETA, SERVICE
 from icebrick.testing.fakeservers import start_server
 from icebrick.testing.faultplan import FaultPlan
 
@@ -225,7 +225,7 @@ def test_a_volume_that_cannot_be_attached_again_is_told_with_the_command_to_do_s
     (told,) = leftovers
     assert "no answer" in told
     command = f"--device /dev/vdf --tag logs --enable-delete-on-termination {held.server_id} {held.volume_id}"
-    assert f"'openstack server add volume {command}'" in told
+    assert f"openstack server add volume {command}" in told
     assert clean_up(cloud).given_back == (f"volume {held.volume_id} to server {held.server_id}",)
     assert is_as_before(cloud, held)
 
@@ -249,13 +249,38 @@ def test_a_living_runs_volume_is_left_to_it_for_a_while(cloud: FakeCloud, held: 
 @pytest.mark.parametrize(
     "key", [f"{COLD_PREFIX}{RUN.id}-00000000-0000-4000-8000-000000000000", f"{COLD_PREFIX}x", COLD_PREFIX]
 )
-@pytest.mark.parametrize("value", ["", "{}", "[]", "7", '{"host": "h", "since": "2026-01-01"}', '{"since": 7}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "{}",
+        "[]",
+        "[" * 250,
+        '{"host": "h", "since": "2026-01-01", "delete_on_termination": true}',
+        '{"host": 7, "since": "2026-01-01T00:00:00+00:00", "delete_on_termination": true}',
+    ],
+)
 def test_what_somebody_else_wrote_as_a_note_is_passed_over(cloud: FakeCloud, key: str, value: str) -> None:
     volume = cloud.create_volume(VolumeSpec("data", 1))
     cloud.add_notes(volume.id, {key: value})
     assert find_leftovers(cloud, nobody_lives) == Leftovers()
     with pytest.raises(UnexpectedStateError, match=volume.id), detached(cloud, [volume.id], RUN, []):
         pytest.fail("who knows what it means")
+
+
+def test_a_forged_note_brings_no_volume_to_another_projects_server(cloud: FakeCloud, server: str) -> None:
+    mallory = FakeCloud(cloud.records, BETA)
+    volume = mallory.create_volume(VolumeSpec("trojan", 1))
+    note = ColdNote(OTHER, datetime(2026, 1, 1, tzinfo=UTC), ServerAttachment(server, volume.id))
+    mallory.add_notes(volume.id, {note.key: note.value})
+    removal = clean_up(FakeCloud(cloud.records, SERVICE, admin=True))
+    assert "different projects" in removal.kept[0].reason
+    assert list(cloud.servers().attachments(volume.id)) == []
+
+
+def test_the_command_of_a_forged_note_is_one_command(cloud: FakeCloud) -> None:
+    forged = ServerAttachment("s", "v", "/dev/vdb; reboot")
+    assert "--device '/dev/vdb; reboot' s v" in ColdNote(OTHER, datetime.now(UTC), forged).hint
 
 
 def test_an_administrator_gives_back_another_projects_volume(cloud: FakeCloud, held: ServerAttachment) -> None:
