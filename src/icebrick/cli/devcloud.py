@@ -72,7 +72,7 @@ _environment = click.option(
 
 def _settings_options(function: Callable[..., None]) -> Callable[..., None]:
     options = (
-        click.option("--fs", type=click.Choice(get_args(FileSystem)), help="File system of the volumes. Default: btrfs."),
+        click.option("--fs", type=click.Choice(get_args(FileSystem)), help="The volumes' file system. Default: btrfs."),
         click.option("--export", type=click.Choice(get_args(Export)), help="What a host sees. Default: loop."),
         click.option("--keystone-port", type=click.IntRange(0, 65535), help="Default: any free port."),
         click.option("--cinder-port", type=click.IntRange(0, 65535), help="Default: any free port."),
