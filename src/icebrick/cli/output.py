@@ -27,6 +27,10 @@ class Output:
         """What was asked for: the text, or the record with --json."""
         click.echo(json.dumps(record, ensure_ascii=True) if self.as_json else printable(text))
 
+    def line(self, text: str) -> None:
+        """One of maybe very many lines of a result, or of JSON; a pipe gets them by the block."""
+        sys.stdout.write((text if self.as_json else one_line(text)) + "\n")
+
     def record(self, message_type: str, values: Mapping[str, Any]) -> None:
         """A JSON line of its own kind; nothing without --json."""
         if self.as_json:
@@ -67,9 +71,15 @@ def drop_stdout() -> None:
 
 def printable(text: str) -> str:
     """The text with control and other unprintable characters escaped, except newlines."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
-    )
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    """As `\\x1b` or `\\u202e`; the same of a byte that was not UTF-8."""
+    code = ord(char)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else char.encode("unicode_escape").decode()
 
 
 def one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from icebrick.app import opened_backend
 from icebrick.cli.invocation import Invocation
 from icebrick.cli.password import read_password
 from icebrick.repository.repository import Repository, open_repository
+from icebrick.workflow.images import Images, load_images
 
 
 @contextmanager
@@ -22,6 +23,13 @@ def opened_repository(invocation: Invocation, project_id: str | None = None) -> 
     settings = settings.for_project(settings.project_id or project_id)
     with opened_backend(settings) as backend:
         yield open_repository(backend, read_password(settings))
+
+
+@contextmanager
+def opened_images(invocation: Invocation) -> Iterator[Images]:
+    """What is in the repository, for as long as the block lasts: nobody prunes it meanwhile."""
+    with opened_repository(invocation) as repository, repository.lock(wait=lock_wait(invocation)):
+        yield load_images(repository, invocation.progress)
 
 
 def lock_wait(invocation: Invocation) -> timedelta:

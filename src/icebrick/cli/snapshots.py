@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from icebrick.cli.command import command
 from icebrick.cli.invocation import this_invocation
+from icebrick.cli.narrowing import narrowed
 from icebrick.cli.output import counted, size_text, table
 from icebrick.cli.repository import opened_repository
 from icebrick.repository.snapshot import Snapshot
-from icebrick.workflow.naming import image_path, volume_path
+from icebrick.workflow.naming import MODE, NAME, tagged
+from icebrick.workflow.select import Narrowing
 
 EXAMPLES = """
 icebrick -r /srv/backup snapshots
@@ -21,41 +21,45 @@ icebrick -r /srv/backup snapshots --image-name disk1
 
 
 @command("snapshots", examples=EXAMPLES)
-@click.option("--single-volume-id", "volume_ids", metavar="ID", multiple=True, help="Of this volume; repeatable.")
-@click.option("--image-name", "image_names", metavar="NAME", multiple=True, help="Of this image; repeatable.")
-@click.option("--tag", "tags", metavar="TAG", multiple=True, help="With this tag; repeatable: with all of them.")
-def snapshots(volume_ids: tuple[str, ...], image_names: tuple[str, ...], tags: tuple[str, ...]) -> None:
+@narrowed
+def snapshots(narrowing: Narrowing) -> None:
     """List what is in the repository.
 
     The oldest comes first.
     """
-    paths = [*map(volume_path, volume_ids), *map(image_path, image_names)]
     invocation = this_invocation()
     with opened_repository(invocation) as repository:
-        wanted = [
-            snapshot
-            for snapshot in repository.snapshots()
-            if (not paths or any(path in paths for path in snapshot.paths)) and set(tags) <= set(snapshot.tags)
-        ]
-        invocation.output.result(_text(wanted), [_record(snapshot) for snapshot in wanted])
+        wanted = list(filter(narrowing.takes, repository.snapshots()))
+        invocation.output.result(_text(wanted), [snapshot_record(snapshot) for snapshot in wanted])
+
+
+def snapshot_line(snapshot: Snapshot) -> str:
+    """Which one it is, for people."""
+    return f"snapshot {(snapshot.id or '')[:8]} of {', '.join(snapshot.paths)}, {_moment(snapshot)}"
+
+
+def _moment(snapshot: Snapshot) -> str:
+    return f"{snapshot.time.to_datetime().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _text(snapshots: list[Snapshot]) -> str:
+    head = ("id", "time", "host", "path", "mode", "name", "size")
     rows = [
         (
             (snapshot.id or "")[:8],
-            f"{snapshot.time.to_datetime().astimezone():%Y-%m-%d %H:%M:%S}",
+            _moment(snapshot),
             snapshot.hostname,
             ", ".join(snapshot.paths),
+            tagged(snapshot.tags, MODE) or "",
+            tagged(snapshot.tags, NAME) or "",
             "" if snapshot.summary is None else size_text(snapshot.summary.total_bytes_processed),
         )
         for snapshot in snapshots
     ]
-    count = "1 snapshot" if len(rows) == 1 else f"{counted(len(rows), 'snapshot')}"
-    return f"{table(('id', 'time', 'host', 'path', 'size'), rows)}\n{count}"
+    return f"{table(head, rows)}\n{counted(len(rows), 'snapshot')}"
 
 
-def _record(snapshot: Snapshot) -> dict[str, Any]:
+def snapshot_record(snapshot: Snapshot) -> dict[str, Any]:
     """Restic's names."""
     record: dict[str, Any] = {
         "time": str(snapshot.time),

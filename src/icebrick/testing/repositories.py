@@ -16,11 +16,14 @@ from icebrick.repository.lockfile import Host, LockFile, save_lock_file
 from icebrick.repository.repository import Repository, init_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import Timestamp, now
-from icebrick.repository.tree import MODE_DIR, Node, encode_tree
+from icebrick.repository.tree import MODE_DIR, MODE_SYMLINK, Node, encode_tree
 from icebrick.secret import Secret
 
 CHEAP = ScryptParameters(n=2)
 """For keys that protect nothing: opens at once."""
+
+Tree = Mapping[str, "Tree | bytes | str"]
+"""A directory: files by their content, symbolic links by their targets, other directories."""
 
 
 def empty_repository(key: Key) -> MemoryBackend:
@@ -48,6 +51,34 @@ def add_snapshot(repository: Repository, files: Mapping[str, bytes], second: int
         directory = Node("files", type="dir", mode=MODE_DIR | 0o755, subtree=subtree)
         tree = writer.save(BlobType.TREE, encode_tree([directory]))
     return repository.save_snapshot(Snapshot(Timestamp(second * 10**9), tree, ("/files",), "host"))
+
+
+def add_tree(
+    repository: Repository,
+    root: Tree,
+    second: int = 0,
+    *,
+    paths: tuple[str, ...] = ("/files",),
+    tags: tuple[str, ...] = (),
+) -> str:
+    """The id of a new snapshot whose root is this directory."""
+    with repository.load_index().writer() as writer:
+        tree = _store_tree(writer, root)
+    return repository.save_snapshot(Snapshot(Timestamp(second * 10**9), tree, paths, "host", tags=tags))
+
+
+def _store_tree(writer: BlobWriter, tree: Tree) -> bytes:
+    return writer.save(BlobType.TREE, encode_tree(_store_entry(writer, name, entry) for name, entry in tree.items()))
+
+
+def _store_entry(writer: BlobWriter, name: str, entry: Tree | bytes | str) -> Node:
+    match entry:
+        case bytes():
+            return _store_file(writer, name, entry)
+        case str():
+            return Node(name, type="symlink", mode=MODE_SYMLINK | 0o777, linktarget=entry)
+        case _:
+            return Node(name, type="dir", mode=MODE_DIR | 0o755, subtree=_store_tree(writer, entry))
 
 
 def _noise(seed: int) -> bytes:

@@ -21,6 +21,18 @@ class Selection:
     not_after: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """Those snapshots count that have one of the paths, if any are named, and all of the tags."""
+
+    paths: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def takes(self, snapshot: Snapshot) -> bool:
+        is_of_one = not self.paths or not set(self.paths).isdisjoint(snapshot.paths)
+        return is_of_one and set(self.tags) <= set(snapshot.tags)
+
+
 def with_path(snapshots: Iterable[Snapshot], path: str, *, hostname: str | None = None) -> list[Snapshot]:
     """Those of exactly this path (and host), oldest first."""
     wanted = [
@@ -41,9 +53,11 @@ def choose_image(snapshots: Iterable[Snapshot], name: str, host: str | None, sel
     return _choose(with_path(snapshots, image_path(name), hostname=host), selection, f"image {name}")
 
 
-def choose_any(snapshots: Iterable[Snapshot], selection: Selection) -> Snapshot:
-    """Of all; SnapshotMissingError when there is none like that."""
-    return _choose(sorted(snapshots, key=lambda snapshot: snapshot.time), selection, "anything")
+def choose_any(snapshots: Iterable[Snapshot], selection: Selection, narrowing: Narrowing | None = None) -> Snapshot:
+    """Of all that count; SnapshotMissingError when there is none like that."""
+    narrowing = narrowing or Narrowing()
+    counted = sorted(filter(narrowing.takes, snapshots), key=lambda snapshot: snapshot.time)
+    return _choose(counted, selection, " or ".join(narrowing.paths) or "anything")
 
 
 def parse_moment(text: str) -> datetime:

@@ -1,0 +1,54 @@
+"""The options by which commands narrow down which snapshots count."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from icebrick.errors import UsageError
+from icebrick.workflow.naming import image_path, volume_path
+from icebrick.workflow.select import LATEST, Narrowing, Selection, parse_moment
+
+_OPTIONS = (
+    click.option(
+        "--single-volume-id", "volume_ids", metavar="ID", multiple=True, help="Only of this volume; repeatable."
+    ),
+    click.option("--image-name", "image_names", metavar="NAME", multiple=True, help="Only of this image; repeatable."),
+    click.option("--tag", "tags", metavar="TAG", multiple=True, help="With this tag; repeatable: with all of them."),
+)
+
+
+def narrowed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options; its function gets `narrowing`."""
+
+    @functools.wraps(function)
+    def with_narrowing(
+        *, volume_ids: tuple[str, ...], image_names: tuple[str, ...], tags: tuple[str, ...], **others: Any
+    ) -> Any:
+        paths = (*map(volume_path, volume_ids), *map(image_path, image_names))
+        return function(narrowing=Narrowing(paths, tags), **others)
+
+    decorated: Callable[..., Any] = with_narrowing
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def selecting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the argument that names one snapshot; its function gets `selection` and `narrowing`."""
+
+    @functools.wraps(function)
+    def with_selection(*, snapshot: str, when: str | None, **others: Any) -> Any:
+        if when is not None and snapshot != LATEST:
+            raise UsageError(f"--restore-from-date chooses the latest before it, not snapshot {snapshot}")
+        moment = None if when is None else parse_moment(when)
+        return function(selection=Selection(snapshot, moment), **others)
+
+    argument = click.argument("snapshot", metavar=f"{LATEST}|SNAPSHOT")
+    date = click.option(
+        "--restore-from-date", "when", metavar="WHEN", help=f"{LATEST} means the newest not after this date or time."
+    )
+    return argument(date(narrowed(with_selection)))
