@@ -42,7 +42,7 @@ def set_attributes(file: int | str, node: Node, *, fresh: bool) -> Outcome:
         _set_owner(file, node, found, outcome)
         _set_extended(file, node, outcome)
         if node.type != "symlink":
-            _set_permissions(file, node, outcome)
+            _set_permissions(file, node, found, outcome)
         if outcome.changed or found.st_mtime_ns != node.mtime.ns:
             _set_times(file, node, outcome)
     except (OSError, OverflowError, ValueError) as error:
@@ -109,10 +109,10 @@ def _set_times(file: int | str, node: Node, outcome: Outcome) -> None:
         outcome.problems.append(f"its time is not one that this file system can keep: {node.mtime}")
 
 
-def _set_permissions(file: int | str, node: Node, outcome: Outcome) -> None:
+def _set_permissions(file: int | str, node: Node, found: os.stat_result, outcome: Outcome) -> None:
     permissions = stat.S_IMODE(st_mode(node.mode))
     if outcome.owner_refused:  # they would give away the rights of somebody else
         permissions &= ~_PRIVILEGED
-    if stat.S_IMODE(os.stat(file).st_mode) != permissions:
+    if outcome.changed or stat.S_IMODE(found.st_mode) != permissions:  # a new owner or ACL has changed them
         os.chmod(file, permissions)
         outcome.changed = True

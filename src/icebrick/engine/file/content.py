@@ -33,6 +33,7 @@ from icebrick.zeroing import zero_range
 BATCH_BYTES = 8 << 20
 BATCH_FILES = 32
 _PAGE = 4096
+_SMALL = 4 * _PAGE
 _READ = 1 << 20
 
 
@@ -98,7 +99,11 @@ class Run(NamedTuple):
 
 
 def page_runs(data: Data) -> Iterator[Run]:
-    """All of `data`, in order; its last page may be shorter."""
+    """All of `data`, in order; its last page may be shorter. A little data is not looked at page by page."""
+    if len(data) < _SMALL:
+        if data:
+            yield Run(0, len(data), is_zero=not np.frombuffer(data, dtype=np.uint8).any())
+        return
     whole = len(data) // _PAGE
     pages = np.frombuffer(data, dtype=np.uint64, count=whole * _PAGE // 8).reshape(whole, _PAGE // 8)
     used = np.zeros(-(-len(data) // _PAGE), dtype=np.bool_)
@@ -236,7 +241,7 @@ class ContentWriter:
                         piece.file.fail(str(error))
 
     def _use(self, blob_id: bytes, data: Data, users: Sequence[_Piece]) -> None:
-        if len(data) >= _PAGE and next(page_runs(data)) == (0, len(data), True):
+        if not data[0] and next(page_runs(data)) == (0, len(data), True):
             self._zeros.add(blob_id)
         for piece in users:
             piece.file.write(piece.offset, data)

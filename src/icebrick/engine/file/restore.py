@@ -109,10 +109,11 @@ class _Links:
         key = self._key(node)
         return None if key is None else self._made.get(key)
 
-    def add(self, node: Node, path: TreePath, place: os.stat_result) -> None:
+    def add(self, node: Node, path: TreePath, file: int | str) -> None:
+        """An open or pinned file."""
         key = self._key(node)
         if key is not None:
-            self._made[key] = (path, identity(place))
+            self._made[key] = (path, identity(os.stat(file)))
 
     def claim(self, place: os.stat_result) -> bool:
         """False when the inode stands for another of the backup already."""
@@ -142,10 +143,10 @@ class _Restore(Visitor):
         if fresh or self._options.overwrite is not Overwrite.NEVER:
             self._count(path, set_attributes(directory, node, fresh=fresh))
 
-    def entry(self, directory: int, node: Node, path: TreePath) -> None:
+    def entry(self, directory: int, node: Node, path: TreePath, *, fresh: bool) -> None:
         self._slots.check()
         with self.tally.noting(path):
-            self._restore(directory, node, path)
+            self._restore(directory, node, path, None if fresh else find_entry(directory, node.name))
         if len(self._batch) >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:
             self.hand_over()
 
@@ -161,11 +162,10 @@ class _Restore(Visitor):
         if batch:
             self.put(batch)
 
-    def _restore(self, directory: int, node: Node, path: TreePath) -> None:
+    def _restore(self, directory: int, node: Node, path: TreePath, found: os.stat_result | None) -> None:
         form = _FORMS.get(node.type)
         if form is None:
             raise FileSystemError(f"the backup has something of the unknown type {node.type!r} here")
-        found = find_entry(directory, node.name)
         if found is not None and self._is_kept(node, found):
             self.tally.kept()
             return
@@ -208,12 +208,12 @@ class _Restore(Visitor):
                 return
             fd = None if found.st_nlink > 1 else _open_existing(directory, node.name, found)
             if fd is not None:
-                self._links.add(node, path, found)
+                self._links.add(node, path, fd)
                 self._fill(fd, node, path, fresh=False)
                 return
         self._clear(directory, node.name, found)
         fd = os.open(node.name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _GUARDED, 0o600, dir_fd=directory)
-        self._links.add(node, path, os.fstat(fd))
+        self._links.add(node, path, fd)
         self._fill(fd, node, path, fresh=True)
 
     def _is_settled(self, directory: int, node: Node, path: TreePath, found: os.stat_result) -> bool:
@@ -227,9 +227,9 @@ class _Restore(Visitor):
         try:
             if not has_attributes(fd, node) or not (believed or holds_content(fd, node, self._store, self._slots)):
                 return False
+            self._links.add(node, path, fd)
         finally:
             os.close(fd)
-        self._links.add(node, path, found)
         return True
 
     def _fill(self, fd: int, node: Node, path: TreePath, *, fresh: bool) -> None:
@@ -266,10 +266,9 @@ class _Restore(Visitor):
             self._clear(directory, node.name, found)
             _make_other(directory, node)
         with pinned(directory, node.name) as pin:
-            place = os.stat(pin)
-            if stat.S_IFMT(place.st_mode) != _FORMS[node.type]:
+            if stat.S_IFMT(os.stat(pin).st_mode) != _FORMS[node.type]:
                 raise FileSystemError("it was exchanged while it was restored")
-            self._links.add(node, path, place)
+            self._links.add(node, path, pin)
             self._count(path, set_attributes(pin, node, fresh=fresh))
 
     def _is_reusable(self, directory: int, node: Node, found: os.stat_result) -> bool:

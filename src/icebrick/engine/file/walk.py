@@ -32,8 +32,8 @@ from icebrick.repository.tree import Node, decode_tree
 class Visitor(Protocol):
     """What is done on the way. Directories are given as descriptors, valid during the call."""
 
-    def entry(self, directory: int, node: Node, path: TreePath) -> None:
-        """Something that is no directory belongs into this one."""
+    def entry(self, directory: int, node: Node, path: TreePath, *, fresh: bool) -> None:
+        """Something that is no directory belongs into this one; nothing is in it yet when it is `fresh`."""
 
     def leave(self, directory: int, node: Node, path: TreePath, *, fresh: bool) -> None:
         """Everything below the directory has been visited."""
@@ -121,7 +121,7 @@ class Walk:
                 frame.directories.append((node, selected))
             elif selected.is_meant:
                 self._make_place()
-                self._visitor.entry(self._directory, node, path)
+                self._visitor.entry(self._directory, node, path, fresh=frame.fresh)
             names.add(node.name)
 
     def _make_place(self) -> None:
