@@ -10,6 +10,7 @@ import pytest
 from icebrick.cloud.base import Cloud, VolumeSpec
 from icebrick.cloud.servers import ServerAttachment
 from icebrick.errors import ResourceMissingError, UnexpectedStateError
+from icebrick.run import COLD_PREFIX
 
 NO_SERVER = "00000000-0000-4000-8000-000000000000"
 
@@ -91,13 +92,18 @@ class ServersContract:
         assert cloud.get_volume(attached.volume_id).status == "in-use"
         assert cloud.get_volume(free.id).status == "available"
 
-    def test_an_administrator_moves_another_projects_volume(
+    def test_an_administrator_notes_and_moves_another_projects_volume(
         self, cloud: Cloud, admin: Cloud, server: str, volume_id: str, attached: ServerAttachment
     ) -> None:
         assert list(admin.servers().attachments(volume_id)) == [attached]
+        note = {f"{COLD_PREFIX}1": "one"}
+        admin.add_notes(volume_id, note)
         admin.servers().detach(server, volume_id)
         assert list(cloud.attachments(volume_id)) == []
+        assert cloud.get_volume(volume_id).notes == note
         assert admin.servers().attach(attached) == attached
+        admin.remove_notes(volume_id, note)
+        assert not cloud.get_volume(volume_id).notes
         assert list(cloud.servers().attachments(volume_id)) == [attached]
 
     def test_not_even_an_administrator_attaches_a_volume_to_another_projects_server(
