@@ -76,6 +76,9 @@ class Fields:
             self.fail(key, "true or false")
         return value
 
+    def optional_flag(self, key: str) -> bool | None:
+        return None if self.values.get(key) is None else self.flag(key)
+
     def number(self, key: str, lowest: int, highest: int) -> int:
         value = self.values.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
@@ -102,3 +105,9 @@ class Fields:
         if len(value) > _MAX_ENTRIES or not all(isinstance(text, str) for text in value.values()):
             self.fail(key, f"an object of at most {_MAX_ENTRIES} strings")
         return dict(value)
+
+    def list_of_texts(self, key: str) -> tuple[str, ...]:
+        value = self.values.get(key)
+        if not isinstance(value, list) or len(value) > _MAX_ENTRIES or not all(isinstance(text, str) for text in value):
+            self.fail(key, f"a list of at most {_MAX_ENTRIES} strings")
+        return tuple(value)

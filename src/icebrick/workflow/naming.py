@@ -55,11 +55,18 @@ def image_of_path(path: str) -> str | None:
 
 
 def name_volume(
-    volume_id: str, project_id: str, *, run_id: str, name: str = "", tags: tuple[str, ...] = ()
+    volume_id: str,
+    project_id: str,
+    *,
+    run_id: str,
+    name: str = "",
+    group: tuple[str, ...] = (),
+    tags: tuple[str, ...] = (),
 ) -> SnapshotNaming:
-    """The naming of a volume's backup; `name` is the volume's, `tags` are the user's own, after ours."""
+    """The naming of a volume's backup: `name` is the volume's, `group` of `group_tags`, `tags` are the user's own."""
     ours = ("icebrick", f"{VOLUME}{volume_id}", f"{PROJECT}{project_id}", f"{MODE}blocks", f"{RUN}{run_id}")
-    return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), (*ours, *_name_tag(name), *map(checked_tag, tags)))
+    all_tags = (*ours, *_name_tag(name), *group, *map(checked_tag, tags))
+    return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), all_tags)
 
 
 def name_image(name: str, host: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:

@@ -17,17 +17,27 @@ from icebrick.workflow.select import Selection, choose_volume
 if TYPE_CHECKING:
     from icebrick.cloud.base import Volume
 
+_LONGEST_NUMBER = 10
+"""Digits; in a repository that others write to, there may be any."""
+
 VolumeOf = Callable[[Snapshot], "Volume"]
 """What the record in a snapshot says of its volume."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestorePoint:
-    """The snapshots of all members of a group as of one moment."""
+    """The snapshots of a group's members as of one moment."""
 
     group_id: str
     group_snapshot_id: str
     members: tuple[Snapshot, ...]
+    size: int | None
+    """How many members there were; None when the snapshots contradict each other."""
+
+    @property
+    def is_complete(self) -> bool:
+        """If not, it is not restored: a group comes back whole or not at all."""
+        return len(self.members) == self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +125,41 @@ def _find_groups(snapshots: Sequence[Snapshot], group_ids: Iterable[str], select
         if early:
             points.append(early[-1])
         else:
-            problem = f"no complete restore point of group {group_id}"
-            failures.append(Failure(None, problem, SnapshotMissingError.hint, group_id))
+            failures.append(_without_point(group_id, group_points(snapshots), selection))
     members = tuple(snapshot for point in points for snapshot in point.members)
     return FoundSnapshots(members, tuple(points), tuple(failures))
 
 
+def _without_point(group_id: str, points: Iterable[RestorePoint], selection: Selection) -> Failure:
+    parts = [point for point in points if point.group_id == group_id and not point.is_complete]
+    early = f" from {selection.not_after.isoformat()} or before" if selection.not_after else ""
+    problem, hint = f"no complete restore point of group {group_id}{early}", SnapshotMissingError.hint
+    if parts:
+        problem += f", of {len(parts)} some members were not backed up or are forgotten"
+        hint = "What there is of them can be restored volume by volume, with --single-volume-id."
+    return Failure(None, problem, hint, group_id)
+
+
 def restore_points(snapshots: Iterable[Snapshot], group_id: str) -> list[RestorePoint]:
-    """The complete ones of a group, oldest first. One that lacks a member is none."""
-    candidates: dict[str, dict[str, Snapshot]] = {}
+    """The complete ones of a group, oldest first."""
+    return [point for point in group_points(snapshots) if point.group_id == group_id and point.is_complete]
+
+
+def group_points(snapshots: Iterable[Snapshot]) -> list[RestorePoint]:
+    """Of all groups, complete or not, oldest first."""
+    found: dict[tuple[str, str], dict[str, Snapshot]] = {}
     for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.time):
-        group_snapshot_id = tagged(snapshot.tags, naming.GROUP_SNAPSHOT)
+        group_id, group_snapshot_id = tagged(snapshot.tags, naming.GROUP), tagged(snapshot.tags, naming.GROUP_SNAPSHOT)
         volume_id = volume_id_of(snapshot)
-        if tagged(snapshot.tags, naming.GROUP) == group_id and group_snapshot_id and volume_id:
-            candidates.setdefault(group_snapshot_id, {})[volume_id] = snapshot
-    return [
-        RestorePoint(group_id, group_snapshot_id, tuple(members.values()))
-        for group_snapshot_id, members in candidates.items()
-        if all(tagged(snapshot.tags, naming.MEMBERS) == str(len(members)) for snapshot in members.values())
-    ]
+        if group_id and group_snapshot_id and volume_id:
+            found.setdefault((group_id, group_snapshot_id), {})[volume_id] = snapshot
+    return [RestorePoint(*ids, tuple(members.values()), _size(members.values())) for ids, members in found.items()]
+
+
+def _size(members: Iterable[Snapshot]) -> int | None:
+    said = {tagged(snapshot.tags, naming.MEMBERS) or "" for snapshot in members}
+    text = said.pop()
+    return int(text) if not said and text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER else None
 
 
 def _is_early(point: RestorePoint, selection: Selection) -> bool:

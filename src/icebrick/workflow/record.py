@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from icebrick.cloud.base import Volume
+from icebrick.cloud.base import Group, Volume
 from icebrick.document import Fields, open_document
 from icebrick.run import Run
 
@@ -24,6 +24,15 @@ _MAX_GIB = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """The group of which a volume was backed up as one member, and the group snapshot that all members are of."""
+
+    group: Group
+    """With the members that the group snapshot has."""
+    group_snapshot_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeRecord:
     """A volume, the run that backed it up, when and with which version."""
 
@@ -31,6 +40,8 @@ class VolumeRecord:
     run: Run
     taken: datetime
     tool: str
+    group: GroupRecord | None = None
+    """None for a volume that was backed up by itself, in a group or not."""
 
 
 def encode_record(record: VolumeRecord) -> bytes:
@@ -54,7 +65,7 @@ def encode_record(record: VolumeRecord) -> bytes:
         "image_metadata": dict(volume.image_metadata),
         "created_at": None if volume.created_at is None else volume.created_at.isoformat(),
     }
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "tool": record.tool,
@@ -63,6 +74,8 @@ def encode_record(record: VolumeRecord) -> bytes:
         "volume": attributes,
         "cinder": dict(volume.record),
     }
+    if record.group is not None:
+        document["group"] = _encode_group(record.group)
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
@@ -70,12 +83,42 @@ def decode_record(data: bytes, where: str) -> VolumeRecord:
     """CorruptDataError that names `where` and the value; RepositoryError for a version that came after this one."""
     document = open_document(data, where, expected=FORMAT, version=VERSION)
     run = document.object("run")
+    in_group = document.values.get("group") is not None
     return VolumeRecord(
         volume=_decode_volume(document.object("volume"), document.mapping("cinder")),
         run=Run(run.text("id"), run.text("host")),
         taken=document.time("taken"),
         tool=document.text("tool"),
+        group=_decode_group(document.object("group")) if in_group else None,
     )
+
+
+def _encode_group(record: GroupRecord) -> Mapping[str, Any]:
+    group = record.group
+    return {
+        "id": group.id,
+        "name": group.name,
+        "description": group.description,
+        "group_type": group.group_type,
+        "volume_types": list(group.volume_types),
+        "consistent": group.consistent,
+        "group_snapshot_id": record.group_snapshot_id,
+        "members": list(group.volume_ids),
+    }
+
+
+def _decode_group(fields: Fields) -> GroupRecord:
+    group = Group(
+        id=fields.text("id"),
+        name=fields.text("name"),
+        status="",
+        description=fields.text("description"),
+        group_type=fields.text("group_type"),
+        volume_types=fields.list_of_texts("volume_types"),
+        volume_ids=fields.list_of_texts("members"),
+        consistent=fields.optional_flag("consistent"),
+    )
+    return GroupRecord(group, fields.text("group_snapshot_id"))
 
 
 def _decode_volume(fields: Fields, record: Mapping[str, Any]) -> Volume:

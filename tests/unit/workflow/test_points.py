@@ -11,7 +11,7 @@ from icebrick.errors import CorruptDataError, UsageError
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import from_datetime
 from icebrick.workflow.naming import checked_tag, group_tags, name_volume
-from icebrick.workflow.points import FoundSnapshots, find_restorable, restore_points
+from icebrick.workflow.points import FoundSnapshots, find_restorable, group_points, restore_points
 from icebrick.workflow.scope import Scope, ScopeKind, parse_filter
 from icebrick.workflow.select import Selection
 
@@ -121,6 +121,24 @@ def test_a_group_without_a_complete_restore_point_early_enough_is_a_failure() ->
     found = find(group_snapshots("g", 3, "vw", 2), Scope(ScopeKind.GROUPS, ("g", "h")), Selection(not_after=moment(2)))
     assert found.snapshots == ()
     assert [failure.subject for failure in found.failures] == ["group g", "group h"]
+    assert found.failures[0].message == "no complete restore point of group g from 2026-11-02T00:00:00+00:00 or before"
+
+
+def test_of_incomplete_restore_points_it_is_said_that_their_volumes_can_be_restored_singly() -> None:
+    found = find(group_snapshots("g", 1, "v", 2), Scope(ScopeKind.GROUPS, ("g",)))
+    (failure,) = found.failures
+    assert "of 1 some members were not backed up" in failure.message
+    assert "--single-volume-id" in (failure.hint or "")
+
+
+@pytest.mark.parametrize("said", [("2", "3"), ("two", "two"), ("9" * 5000,) * 2, ("²", "²"), ("", "")])
+def test_what_snapshots_say_of_their_group_may_be_anything_and_is_no_restore_point(said: tuple[str, str]) -> None:
+    snapshots = [
+        snapshot(volume, 1, tags=("group:g", "group-snapshot:gs", f"members:{number}"))
+        for volume, number in zip("vw", said, strict=True)
+    ]
+    (point,) = group_points(snapshots)
+    assert (point.size, point.is_complete) == (None, False)
 
 
 @pytest.mark.parametrize("tag", ["project:b2", "group:g", "members:1", "volume:v", "a,b", "", "a\nb"])

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icebrick.cloud.base import Volume
+from icebrick.cloud.base import Group, Volume
 from icebrick.document import MAX_BYTES
 from icebrick.errors import CorruptDataError, IcebrickError, RepositoryError
 from icebrick.run import Run
-from icebrick.workflow.record import VolumeRecord, decode_record, encode_record
+from icebrick.workflow.record import GroupRecord, VolumeRecord, decode_record, encode_record
 
 WHERE = "volume.json of snapshot abc"
 TAKEN = datetime(2026, 11, 23, 6, 15, tzinfo=UTC)
@@ -46,17 +46,34 @@ volumes = st.builds(
     created_at=st.none() | st.datetimes(timezones=st.just(UTC)),
     record=st.dictionaries(text, json_values, max_size=4),
 )
+groups = st.builds(
+    GroupRecord,
+    st.builds(
+        Group,
+        id=text,
+        name=text,
+        status=st.just(""),
+        description=text,
+        group_type=text,
+        volume_types=st.lists(text, max_size=3).map(tuple),
+        volume_ids=st.lists(text, max_size=3).map(tuple),
+        consistent=st.none() | st.booleans(),
+    ),
+    text,
+)
 
 
 def sample() -> dict[str, Any]:
     volume = Volume(id="v1", name="disk", status="in-use", size=1, metadata={"a": "b"}, record={"x": [1]})
-    document: dict[str, Any] = json.loads(encode_record(VolumeRecord(volume, Run("r1", "h1"), TAKEN, "icebrick 1")))
+    group = GroupRecord(Group("g1", "db", "", group_type="t", volume_types=("ssd",), volume_ids=("v1",)), "gs1")
+    record = VolumeRecord(volume, Run("r1", "h1"), TAKEN, "icebrick 1", group)
+    document: dict[str, Any] = json.loads(encode_record(record))
     return document
 
 
-@given(volumes, text, text)
-def test_a_record_is_read_as_it_was_written(volume: Volume, run_id: str, host: str) -> None:
-    record = VolumeRecord(volume, Run(run_id, host), TAKEN, "icebrick 1")
+@given(volumes, text, text, st.none() | groups)
+def test_a_record_is_read_as_it_was_written(volume: Volume, run_id: str, host: str, group: GroupRecord | None) -> None:
+    record = VolumeRecord(volume, Run(run_id, host), TAKEN, "icebrick 1", group)
     assert decode_record(encode_record(record), WHERE) == record
 
 
@@ -91,6 +108,12 @@ def test_what_is_not_known_is_passed_over() -> None:
         (["volume", "metadata"], {str(n): "" for n in range(10_001)}, "volume: metadata: expected an object"),
         (["volume", "created_at"], 7, "volume: created_at: expected a string"),
         (["cinder"], None, "cinder: expected an object"),
+        (["group"], "g1", "group: expected an object"),
+        (["group", "id"], None, "group: id: expected a string"),
+        (["group", "consistent"], "yes", "group: consistent: expected true or false"),
+        (["group", "members"], {"v1": 1}, "group: members: expected a list of at most 10000 strings"),
+        (["group", "members"], ["v1", 2], "group: members: expected a list of at most 10000 strings"),
+        (["group", "volume_types"], ["t"] * 10_001, "group: volume_types: expected a list of at most 10000 strings"),
     ],
 )
 def test_a_wrong_value_is_named(path: list[str], value: object, problem: str) -> None:
