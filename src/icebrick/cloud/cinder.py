@@ -159,7 +159,7 @@ class CinderCloud(Cloud):
         snapshot_id = self._request_snapshot(volume_id, {"snapshot": body})
         what = Resource("volume snapshot", snapshot_id, f"of volume {volume_id}")
         with self._lifecycle.discarded_on_error(lambda: self.delete_snapshot(snapshot_id), what):
-            return self._lifecycle.until_available(lambda: self._get_snapshot(snapshot_id), what)
+            return self._lifecycle.until_made(lambda: self._get_snapshot(snapshot_id), what)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         what = Resource("volume snapshot", snapshot_id)
@@ -302,7 +302,7 @@ class CinderCloud(Cloud):
         volume_id: str = self._api.post("/volumes", {"volume": body}, doing)["volume"]["id"]
         what = Resource("volume", volume_id, f"({body['name']})")
         with self._lifecycle.discarded_on_error(lambda: self._discard_volume(volume_id), what):
-            return self._lifecycle.until_available(lambda: self.get_volume(volume_id), what)
+            return self._lifecycle.until_made(lambda: self.get_volume(volume_id), what)
 
     def _discard_volume(self, volume_id: str) -> None:
         volume = self.find_volume(volume_id)

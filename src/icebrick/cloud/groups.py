@@ -57,7 +57,7 @@ class CinderGroups:
         made = self._api.post("/groups", {"group": body}, f"create group {spec.name}")["group"]
         what = Resource("group", made["id"], f"({spec.name})")
         with self._lifecycle.discarded_on_error(lambda: self.delete(made["id"]), what):
-            self._lifecycle.until_available(lambda: self._brief(made["id"]), what)
+            self._lifecycle.until_made(lambda: self._brief(made["id"]), what)
             return self.get(made["id"])
 
     def update(self, group_id: str, *, name: str, description: str) -> Group:
@@ -116,7 +116,7 @@ class CinderGroups:
         made: str = self._api.post("/group_snapshots", body, doing)["group_snapshot"]["id"]
         what = Resource("group snapshot", made, f"of group {group_id}")
         with self._lifecycle.discarded_on_error(lambda: self.delete_snapshot(made), what):
-            taken = self._lifecycle.until_available(lambda: self._get_snapshot(made), what)
+            taken = self._lifecycle.until_made(lambda: self._get_snapshot(made), what)
             return replace(taken, snapshots=self._members(of_all=False).get(made, ()))
 
     def delete_snapshot(self, group_snapshot_id: str) -> None:
@@ -146,7 +146,7 @@ class CinderGroups:
 
     def _change(self, group_id: str, changes: Json, doing: str) -> None:
         what = Resource("group", group_id)
-        self._lifecycle.at_rest(lambda: self._brief(group_id), _CHANGING, what)
+        self._lifecycle.settled(lambda: self._brief(group_id), _CHANGING, what)
         self._api.put(f"/groups/{group_id}", {"group": changes}, doing)
         self._lifecycle.until_available(lambda: self._brief(group_id), what)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from icebrick.cloud.api import CinderApi, Json
-from icebrick.cloud.wait import Resource, S, Waiter
+from icebrick.cloud.wait import Resource, S, T, Waiter
 from icebrick.errors import CloudError, ResourceMissingError, UnexpectedStateError
 
 _LOG = logging.getLogger(__name__)
@@ -21,6 +21,10 @@ class Lifecycle:
     def __init__(self, api: CinderApi, waiter: Waiter) -> None:
         self._api = api
         self._waiter = waiter
+
+    def until_made(self, get: Callable[[], S], what: Resource) -> S:
+        """As `until_available`, of what is new: Interrupted when the run is to end."""
+        return self.until_available(self._unless_stopped(get), what)
 
     def until_available(self, get: Callable[[], S], what: Resource) -> S:
         """As of the moment it was; UnexpectedStateError, with Cinder's reason, when it went elsewhere."""
@@ -44,12 +48,7 @@ class Lifecycle:
 
     def at_rest(self, find: Callable[[], S | None], changing: frozenset[str], what: Resource) -> S | None:
         """As `settled`, before something new is begun: Interrupted when the run is to end."""
-
-        def look() -> S | None:
-            self._waiter.stop.check()
-            return find()
-
-        return self.settled(look, changing, what)
+        return self.settled(self._unless_stopped(find), changing, what)
 
     @contextmanager
     def discarded_on_error(self, delete: Callable[[], None], what: Resource) -> Iterator[None]:
@@ -58,6 +57,13 @@ class Lifecycle:
             undo.callback(_discard, delete, what)
             yield
             undo.pop_all()
+
+    def _unless_stopped(self, look: Callable[[], T]) -> Callable[[], T]:
+        def look_unless_stopped() -> T:
+            self._waiter.stop.check()
+            return look()
+
+        return look_unless_stopped
 
     @contextmanager
     def _explained(self, look: Callable[[], S | None]) -> Iterator[None]:

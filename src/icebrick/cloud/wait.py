@@ -100,12 +100,10 @@ class Waiter:
         """The first fresh copy whose status is in `ready`.
 
         UnexpectedStateError when it goes to a failed state, or is still something else after `seconds`.
-        What `look` raises is raised: a resource that vanished is a ResourceMissingError. Interrupted when the run
-        is to end; the other waits go on then, for they clear up.
+        What `look` raises is raised: a resource that vanished is a ResourceMissingError.
         """
 
         def arrived(found: S) -> bool:
-            self.stop.check()
             if found.status.startswith("error"):
                 raise UnexpectedStateError(f"{what} went to state {found.status}")
             return found.status in ready

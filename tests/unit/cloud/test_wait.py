@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from tests.unit.cloud.fakesession import FakeClock, in_turn
 
 from icebrick.cloud.translate import RateLimitedError
 from icebrick.cloud.wait import Pace, Resource
-from icebrick.errors import CloudUnavailableError, Interrupted, ResourceMissingError, UnexpectedStateError
-from icebrick.parallel import Stop
+from icebrick.errors import CloudUnavailableError, ResourceMissingError, UnexpectedStateError
 
 READY = frozenset({"available"})
 FLIGHT = frozenset({"creating", "deleting"})
@@ -133,29 +130,3 @@ def raised(value: object) -> object:
     if isinstance(value, Exception):
         raise value
     return value
-
-
-def asking(stop: Stop, *names: str | None) -> Callable[[], Any]:
-    """These states in turn; while the first is looked up the run is asked to end."""
-    look = in_turn(states(*names))
-
-    def look_and_ask() -> Any:
-        found = look()
-        stop.ask()
-        return found
-
-    return look_and_ask
-
-
-def test_waiting_for_what_is_made_ends_when_the_run_is_asked_to_end(clock: FakeClock) -> None:
-    stop = Stop()
-    with pytest.raises(Interrupted):
-        clock.waiter(stop=stop).until(asking(stop, "creating"), READY, what=IT, seconds=60)
-    assert clock.naps == []
-
-
-def test_waiting_for_what_is_cleared_up_does_not_end_when_the_run_is_asked_to_end(clock: FakeClock) -> None:
-    stop = Stop()
-    waiter = clock.waiter(stop=stop)
-    assert waiter.while_in(asking(stop, "creating", "creating", None), FLIGHT, what=IT, seconds=60) is None
-    waiter.until_gone(asking(stop, "deleting", "deleting", None), what=IT, seconds=60)
