@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +21,6 @@ from icebrick.filesystem.mount import has_subvolumes, mounted_for_reading, mount
 from icebrick.testing.loopdevice import loop_device
 
 SIZE = 320 << 20
-UUIDS = {name: f"01234567-89ab-cdef-0123-{number:012}" for number, name in enumerate(TYPES)}
 _NO_SYMLINKS = 0x2000  # ST_NOSYMFOLLOW
 GUARDED = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | _NO_SYMLINKS
 
@@ -37,8 +37,9 @@ def image(file_system: str, tmp_path: Path) -> Path:
     path = tmp_path / "image"
     path.touch()
     os.truncate(path, SIZE)
+    # any UUID: mkfs.btrfs refuses one that another device of this host has, such as that of a test at the same time
     features = {"has_journal", "extent", "filetype"} if file_system == "ext4" else {"extref", "skinny-metadata"}
-    make_file_system(str(path), FileSystem(file_system, "", UUIDS[file_system], SIZE, {}, frozenset(features)))
+    make_file_system(str(path), FileSystem(file_system, "", str(uuid.uuid4()), SIZE, {}, frozenset(features)))
     return path
 
 
@@ -107,6 +108,7 @@ def test_files_that_were_synced_are_there_though_the_journal_was_not_replayed(
 
 HOLDER = """
 import sys
+import uuid
 from icebrick.filesystem.mount import mounted_for_writing
 with mounted_for_writing(sys.argv[1], sys.argv[2]):
     print("mounted", flush=True)
