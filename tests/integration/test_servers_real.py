@@ -78,3 +78,16 @@ def test_a_volume_that_its_back_end_cannot_connect_is_told_and_stays_free(
 def test_a_cloud_without_a_compute_service_is_told(devcloud: Devcloud) -> None:
     with closing(connect("alice")) as cloud, pytest.raises(UsageError, match="compute"):
         cloud.servers()
+
+
+def test_servers_have_their_volumes_after_nova_was_killed_and_started_again(
+    compute_devcloud: Devcloud, cloud: CinderCloud, server: str
+) -> None:
+    data = cloud.create_volume(VolumeSpec("data", 1))
+    given = cloud.servers().attach(ServerAttachment(server, data.id))
+    compute_devcloud.stop("nova", kill=True)
+    assert not compute_devcloud.status().running
+    compute_devcloud.up(owned=True)
+    assert list(cloud.servers().attachments(data.id)) == [given]
+    cloud.servers().detach(server, data.id)
+    assert cloud.get_volume(data.id).status == "available"

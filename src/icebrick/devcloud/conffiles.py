@@ -111,7 +111,8 @@ log_file = {directory}/nova.log
 debug = {debug}
 # API, conductor, scheduler and compute host are one process: messages need no broker.
 transport_url = fake:///
-compute_driver = fake.FakeDriver
+# The fake one that is the same host after a new start.
+compute_driver = fake.FakeDriverWithoutFakeNodes
 report_interval = 5
 # Its servers change by requests only. Nothing is to be put right from time to time, nor after a new start.
 periodic_enable = false
