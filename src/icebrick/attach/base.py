@@ -9,6 +9,17 @@ from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 
 
+class HostDevice(Protocol):
+    """A device of this host, connected and checked; valid as long as the connection."""
+
+    @property
+    def block_path(self) -> str | None:
+        """Where programs and the kernel's file systems find it; None when it is no block device but a regular file."""
+
+    def open_source(self, *, direct: bool = False) -> AbstractContextManager[BlockSource]:
+        """All of it for reading; `direct` past this host's page cache."""
+
+
 class Connector(Protocol):
     """Makes devices of this host from what Cinder answers. All failures are AttachError."""
 
@@ -26,6 +37,9 @@ class Connector(Protocol):
 
     def open_target(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[BlockTarget]:
         """The same, for reading and writing."""
+
+    def open_device(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[HostDevice]:
+        """The same for others to open: to be written by them only when the connection is for that."""
 
     def disconnect(self, info: ConnectionInfo) -> None:
         """Remove what a dead run may have left of this connection; nothing left is fine."""

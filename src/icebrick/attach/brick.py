@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icebrick.attach.base import Connector
-from icebrick.attach.device import open_device_source, open_device_target
+from icebrick.attach.base import Connector, HostDevice
+from icebrick.attach.device import open_device_source, open_device_target, open_host_device
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.errors import AttachError
@@ -85,6 +85,14 @@ class BrickConnector(Connector):
             open_device_target(path, size=size, is_file=_may_be_file(info, path)) as target,
         ):
             yield target
+
+    @contextmanager
+    def open_device(self, info: ConnectionInfo, *, size: int) -> Iterator[HostDevice]:
+        with (
+            self._connected(info) as path,
+            open_host_device(path, size=size, is_file=_may_be_file(info, path)) as device,
+        ):
+            yield device
 
     def disconnect(self, info: ConnectionInfo) -> None:
         with _brick(self._settings) as library:

@@ -8,9 +8,10 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from icebrick.attach.base import HostDevice
 from icebrick.attach.blockio import DeviceSource, DeviceTarget, device_errors
 from icebrick.attach.direct import DirectSource
 from icebrick.blockdev import BlockSource, BlockTarget
@@ -33,8 +34,8 @@ def open_device_source(path: str, *, size: int, is_file: bool = False, direct: b
     elsewhere: a symbolic link to a file is never followed. `direct` reads past the page cache where possible.
     """
     with (
-        _attached(path, os.O_RDONLY, is_file=is_file) as fd,
-        _source(fd, path, _checked_size(fd, path, size), direct=direct) as source,
+        open_host_device(path, size=size, is_file=is_file) as device,
+        device.open_source(direct=direct) as source,
     ):
         yield source
 
@@ -48,6 +49,30 @@ def open_device_target(path: str, *, size: int, is_file: bool = False) -> Iterat
         _source(fd, path, _checked_size(fd, path, size), direct=True) as reader,
     ):
         yield DeviceTarget(fd, path, reader)
+
+
+@contextmanager
+def open_host_device(path: str, *, size: int, is_file: bool = False) -> Iterator[HostDevice]:
+    """As `open_device_source`, for others to open too."""
+    with _attached(path, os.O_RDONLY, is_file=is_file) as fd:
+        # Held open, so that the name it really has cannot become that of another device meanwhile.
+        real = os.path.realpath(path) if stat.S_ISBLK(os.fstat(fd).st_mode) else None
+        with device_errors(f"look up {path}"):
+            if real is not None and os.stat(real).st_rdev != os.fstat(fd).st_rdev:
+                raise AttachError(f"{path} became another device when it was opened")
+        yield _OpenDevice(fd, path, _checked_size(fd, path, size), real)
+
+
+class _OpenDevice(HostDevice):
+    def __init__(self, fd: int, path: str, size: int, block_path: str | None) -> None:
+        self._fd, self._path, self._size, self._block_path = fd, path, size, block_path
+
+    @property
+    def block_path(self) -> str | None:
+        return self._block_path
+
+    def open_source(self, *, direct: bool = False) -> AbstractContextManager[BlockSource]:
+        return _source(self._fd, self._path, self._size, direct=direct)
 
 
 @contextmanager

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
-from icebrick.attach.base import Connector
-from icebrick.blockdev import BlockSource, BlockTarget
+from icebrick.attach.base import Connector, HostDevice
+from icebrick.attach.blockio import data_extents
+from icebrick.blockdev import BlockSource, BlockTarget, Extent
 from icebrick.cloud.base import Mode
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.errors import AttachError
 from icebrick.testing.bytesdevice import BytesTarget, ReadOnlyTarget
 from icebrick.testing.fakerecords import DRIVER, FakeRecords
 from icebrick.testing.faultplan import FaultPlan
+from icebrick.testing.loopdevice import loop_device
+
+_PIECE = 1 << 20
 
 
 class FakeConnector(Connector):
-    """`connected` holds the attachment ids of open devices; `faults` makes calls fail, named as the methods."""
+    """`connected` holds the attachment ids of open devices; `faults` makes calls fail, named as the methods.
 
-    def __init__(self, records: FakeRecords, host: str = "fakehost") -> None:
+    Others find no block devices here, unless the fake is to make some: loop devices, which needs root.
+    """
+
+    def __init__(self, records: FakeRecords, host: str = "fakehost", *, makes_devices: bool = False) -> None:
+        self.makes_devices = makes_devices
         self.connected: set[str] = set()
         self.faults = FaultPlan()
         self._records = records
@@ -39,6 +50,15 @@ class FakeConnector(Connector):
     def open_target(self, info: ConnectionInfo, *, size: int) -> Iterator[BlockTarget]:
         with self.faults.around("open_target"), self._connection(info, size) as device:
             yield device
+
+    @contextmanager
+    def open_device(self, info: ConnectionInfo, *, size: int) -> Iterator[HostDevice]:
+        with self.faults.around("open_device"), self._connection(info, size) as device:
+            if not self.makes_devices:
+                yield _FakeDevice(device, None)
+                return
+            with block_device_of(device) as path:
+                yield _FakeDevice(device, path)
 
     def disconnect(self, info: ConnectionInfo) -> None:
         with self.faults.around("disconnect"), self._lock:
@@ -67,3 +87,42 @@ class FakeConnector(Connector):
             content = self._records.content[attachment.volume_id]
             read_only = self._records.modes[attachment_id] is Mode.READ
         return ReadOnlyTarget(content) if read_only else content
+
+
+class _FakeDevice(HostDevice):
+    def __init__(self, content: BytesTarget, block_path: str | None) -> None:
+        self._content, self._block_path = content, block_path
+
+    @property
+    def block_path(self) -> str | None:
+        return self._block_path
+
+    def open_source(self, *, direct: bool = False) -> AbstractContextManager[BlockSource]:
+        return nullcontext(self._content)
+
+
+@contextmanager
+def block_device_of(content: BytesTarget) -> Iterator[str]:
+    """The path of a block device with this content; what is written to it becomes the content. Needs root."""
+    with tempfile.TemporaryDirectory() as directory:
+        backing = Path(directory) / "device"
+        with backing.open("wb") as file:
+            file.truncate(content.size)
+            for extent in content.extents():
+                piece = bytearray(extent.length)
+                content.read_into(extent.offset, memoryview(piece))
+                os.pwrite(file.fileno(), piece, extent.offset)
+        read_only = isinstance(content, ReadOnlyTarget)
+        with loop_device(backing, read_only=read_only) as path:
+            yield path
+        if not read_only:
+            _take_over(content, backing)
+
+
+def _take_over(content: BytesTarget, backing: Path) -> None:
+    content.discard(Extent(0, content.size))
+    with backing.open("rb", buffering=0) as file:
+        for extent in data_extents(file.fileno(), str(backing), content.size):
+            for offset in range(extent.offset, extent.end, _PIECE):
+                length = min(_PIECE, extent.end - offset)
+                content.write(offset, os.pread(file.fileno(), length, offset))

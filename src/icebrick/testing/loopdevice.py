@@ -9,10 +9,11 @@ from pathlib import Path
 
 
 @contextmanager
-def loop_device(backing: Path) -> Iterator[str]:
+def loop_device(backing: Path, *, read_only: bool = False) -> Iterator[str]:
     """The path of a block device whose content is the file's; its size is the file's, in whole sectors of 512 bytes."""
+    flags = ["--read-only"] if read_only else []
     made = subprocess.run(
-        ["losetup", "--find", "--show", str(backing)], check=True, capture_output=True, text=True
+        ["losetup", "--find", "--show", *flags, str(backing)], check=True, capture_output=True, text=True
     ).stdout.strip()
     try:
         yield made

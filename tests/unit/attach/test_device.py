@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from icebrick.attach.device import create_image, open_device_source, open_device_target, open_image
+from icebrick.attach.device import (
+    create_image,
+    open_device_source,
+    open_device_target,
+    open_host_device,
+    open_image,
+)
 from icebrick.blockdev import Extent
 from icebrick.errors import AttachError, UsageError
 from icebrick.testing.loopdevice import loop_device
@@ -68,6 +74,22 @@ def test_a_named_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) ->
         open_device_source(str(tmp_path / "pipe"), size=SIZE, is_file=True),
     ):
         pass
+
+
+def test_a_file_has_no_block_device_for_others_to_open(exported: str) -> None:
+    with open_host_device(exported, size=SIZE, is_file=True) as device:
+        assert device.block_path is None
+        with device.open_source() as source:
+            assert source.size == SIZE
+
+
+def test_a_device_is_named_to_others_as_itself_and_not_by_a_link(root: None, image: Path, tmp_path: Path) -> None:
+    image.write_bytes(b"x" * SIZE)
+    with loop_device(image) as path:
+        link = tmp_path / "link"
+        link.symlink_to(path)
+        with open_host_device(str(link), size=SIZE) as device:
+            assert device.block_path == path
 
 
 def test_a_device_that_is_too_small_is_refused(exported: str) -> None:
