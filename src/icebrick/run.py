@@ -10,6 +10,8 @@ from datetime import datetime
 
 RUN_KEY = "icebrick-run"
 HOST_KEY = "icebrick-host"
+SAFETY_KEY = "icebrick-safety"
+"""In the metadata of a volume snapshot: the id of the run that took it before it wrote to the volume itself."""
 COLD_PREFIX = "icebrick-cold-"
 """Of the metadata in which a volume that is backed up cold says which servers it belongs to."""
 

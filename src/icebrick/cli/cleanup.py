@@ -72,6 +72,10 @@ def _clean_repository(invocation: Invocation, project_id: str, *, dry_run: bool)
 def _plan_text(plan: CleanupPlan) -> str:
     resources = [f"would remove {kind_and_id(item)} ({item.name})" for item in plan.leftovers.made]
     resources += [f"would attach {note} again" for note in plan.leftovers.detached]
+    resources += [
+        f"would detach volume {item.volume_id}, half restored in place; what it was is in volume snapshot {item.id}"
+        for item in plan.leftovers.written
+    ]
     return "\n".join([*(resources or ["nothing to remove"]), *map(_unknown, plan.unknown)])
 
 
@@ -84,6 +88,7 @@ def _plan_record(plan: CleanupPlan) -> dict[str, Any]:
         "groups": [group.id for group in plan.leftovers.groups],
         "transfers": [transfer.id for transfer in plan.leftovers.transfers],
         "detached": [to_json(note.attachment) for note in plan.leftovers.detached],
+        "half_restored": [snapshot.volume_id for snapshot in plan.leftovers.written],
         "unknown": to_json(plan.unknown),
     }
 

@@ -66,6 +66,14 @@ class Cloud(Protocol):
     def servers(self) -> Servers:
         """The compute service, with the same rights. UsageError where there is none."""
 
+    # What there is to choose from
+
+    def volume_types(self) -> Sequence[str]:
+        """Names of those that this user may give to a new volume."""
+
+    def availability_zones(self) -> Sequence[str]:
+        """Those in which volumes can be made now."""
+
     # Volumes
 
     def volumes(self) -> Sequence[Volume]:
@@ -123,6 +131,9 @@ class Cloud(Protocol):
 
     def create_snapshot(self, volume_id: str, *, name: str, metadata: Mapping[str, str]) -> VolumeSnapshot:
         """Of an available or in-use volume (forced), available on return."""
+
+    def replace_snapshot_metadata(self, snapshot_id: str, metadata: Mapping[str, str]) -> None:
+        """All of it; doing so again changes nothing."""
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Gone on return; a request in flight is waited out first. UnexpectedStateError for one of a group snapshot."""

@@ -82,6 +82,16 @@ class CinderCloud(Cloud):
     def servers(self) -> Servers:
         return self._login.find_servers(self)
 
+    # What there is to choose from
+
+    def volume_types(self) -> Sequence[str]:
+        every = {"is_public": "none"}  # else administrators, who may use them all, are told of the public ones only
+        return [each["name"] for each in self._api.list_all("/types", "volume_types", "list volume types", **every)]
+
+    def availability_zones(self) -> Sequence[str]:
+        zones = self._api.get("/os-availability-zone", "list availability zones")["availabilityZoneInfo"]
+        return [zone["zoneName"] for zone in zones if zone["zoneState"]["available"]]
+
     # Volumes
 
     def volumes(self) -> Sequence[Volume]:
@@ -160,6 +170,10 @@ class CinderCloud(Cloud):
         what = Resource("volume snapshot", snapshot_id, f"of volume {volume_id}")
         with self._lifecycle.discarded_on_error(lambda: self.delete_snapshot(snapshot_id), what):
             return self._lifecycle.until_made(lambda: self._get_snapshot(snapshot_id), what)
+
+    def replace_snapshot_metadata(self, snapshot_id: str, metadata: Mapping[str, str]) -> None:
+        doing = f"mark volume snapshot {snapshot_id}"
+        self._api.put(f"/snapshots/{snapshot_id}/metadata", {"metadata": dict(metadata)}, doing)
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         what = Resource("volume snapshot", snapshot_id)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from icebrick.cloud.base import Cloud, Group, GroupSnapshot, Transfer, Volume, VolumeSnapshot
 from icebrick.cloud.cold import ColdNote, find_detached, give_back
+from icebrick.cloud.safety import detach, set_free, writer_of
 from icebrick.cloud.temporary import part_and_delete
 from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError, CloudError, UnexpectedStateError, UsageError
@@ -24,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 
 IsAlive = Callable[[str, str], bool]
 """Whether the run of this id, on this host, may still be at work. When in doubt: True."""
+
 
 Marked = Volume | VolumeSnapshot | GroupSnapshot | Group | Transfer
 M = TypeVar("M", Volume, VolumeSnapshot, GroupSnapshot, Group, Transfer)
@@ -48,9 +50,11 @@ class Leftovers:
     transfers: tuple[Transfer, ...] = ()
     detached: tuple[ColdNote, ...] = ()
     """Nothing to remove, but to give back to its servers."""
+    written: tuple[VolumeSnapshot, ...] = ()
+    """Safety snapshots of volumes that were being written: they stay, and the volumes are set free."""
 
     def __bool__(self) -> bool:
-        return bool(self.made or self.detached)
+        return bool(self.made or self.detached or self.written)
 
     @property
     def made(self) -> tuple[Marked, ...]:
@@ -60,7 +64,7 @@ class Leftovers:
     @property
     def runs(self) -> tuple[str, ...]:
         """Their ids, sorted."""
-        makers = [*map(run_of, self.made), *(note.run for note in self.detached)]
+        makers = [*map(run_of, self.made), *(note.run for note in self.detached), *map(writer_of, self.written)]
         return tuple(sorted({run.id for run in makers if run is not None}))
 
 
@@ -112,13 +116,19 @@ def find_leftovers(cloud: Cloud, is_alive: IsAlive) -> Leftovers:
 
     everywhere = cloud.is_admin()
     volumes = cloud.all_volumes() if everywhere else cloud.volumes()
+    snapshots = cloud.all_snapshots() if everywhere else cloud.snapshots()
+    unfinished = {volume.id for volume in volumes if run_of(volume) is not None}
+    transfers = cloud.all_transfers() if everywhere else cloud.transfers()
+    writers = ((snapshot, writer_of(snapshot)) for snapshot in snapshots)
     return Leftovers(
         volumes=dead(volumes),
-        snapshots=dead(cloud.all_snapshots() if everywhere else cloud.snapshots()),
+        snapshots=dead(snapshots),
         group_snapshots=dead(cloud.all_group_snapshots() if everywhere else cloud.group_snapshots()),
         groups=dead(cloud.all_groups() if everywhere else cloud.groups()),
-        transfers=dead(cloud.all_transfers() if everywhere else cloud.transfers()),
+        # The offer of a finished volume is what was asked for: somebody may take it at any time.
+        transfers=dead(transfer for transfer in transfers if transfer.volume_id in unfinished),
         detached=find_detached(volumes, is_alive, datetime.now(UTC)),
+        written=tuple(snapshot for snapshot, run in writers if run is not None and not is_alive(run.id, run.host)),
     )
 
 
@@ -142,6 +152,9 @@ def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None],
     for snapshot in leftovers.snapshots:
         with _noted(kind_and_id(snapshot), removed, kept):
             _delete(cloud, snapshot.id, cloud.delete_snapshot, cloud.force_delete_snapshot)
+    for safety in leftovers.written:
+        with _noted(f"attachments of volume {safety.volume_id}", removed, kept):
+            set_free(cloud, disconnect, safety)
     unfinished = frozenset(volume.id for volume in leftovers.volumes)
     for group in leftovers.groups:
         _clear_group(cloud, group, unfinished, removed, kept)
@@ -167,9 +180,7 @@ def _remove_volume(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], v
                 f"volume {volume.id} is attached to server {attachment.server_id}",
                 hint="Somebody uses it. Detach it, or take the metadata key 'icebrick-run' off to keep it.",
             )
-        if attachment.connection is not None:
-            disconnect(attachment.connection)
-        cloud.delete_attachment(attachment.id)
+        detach(cloud, disconnect, attachment)
     _delete(cloud, volume.id, lambda volume_id: part_and_delete(cloud, volume_id), cloud.force_delete_volume)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from icebrick.cloud.base import (
@@ -33,6 +33,14 @@ from icebrick.run import Run
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Owner:
+    """Through whose login an unfinished volume is finished or deleted; to be changed when it is given away."""
+
+    cloud: Cloud
+
 
 _LONGEST_DESCRIPTION = 255
 """Characters that Cinder takes."""
@@ -68,23 +76,25 @@ def temporary_clone(cloud: Cloud, snapshot: VolumeSnapshot, run: Run, leftovers:
 
 
 @contextmanager
-def unfinished_volume(cloud: Cloud, spec: VolumeSpec, run: Run, leftovers: list[str]) -> Iterator[Volume]:
+def unfinished_volume(
+    cloud: Cloud, spec: VolumeSpec, run: Run, leftovers: list[str], *, owner: Owner | None = None
+) -> Iterator[Volume]:
     """A new volume that stays when the block ends normally, and goes when it does not.
 
     Until the end it carries the run's tags, besides `spec.metadata`: if the process dies, it is a leftover.
     A CloudError at the end says that the tags could not be taken off; the volume is complete then.
     """
     tagged = replace(spec, metadata={**spec.metadata, **run.tags})
-    with _finished(cloud, cloud.create_volume(tagged), leftovers) as volume:
+    with _finished(cloud, cloud.create_volume(tagged), leftovers, owner) as volume:
         yield volume
 
 
 @contextmanager
 def unfinished_clone(
-    cloud: Cloud, snapshot: VolumeSnapshot, name: str, run: Run, leftovers: list[str]
+    cloud: Cloud, snapshot: VolumeSnapshot, name: str, run: Run, leftovers: list[str], *, owner: Owner | None = None
 ) -> Iterator[Volume]:
     """As `unfinished_volume`, but it begins with the snapshot's content."""
-    with _finished(cloud, cloud.create_clone(snapshot, name=name, metadata=run.tags), leftovers) as volume:
+    with _finished(cloud, cloud.create_clone(snapshot, name=name, metadata=run.tags), leftovers, owner) as volume:
         yield volume
 
 
@@ -171,13 +181,14 @@ def attached(
 
 
 @contextmanager
-def _finished(cloud: Cloud, volume: Volume, leftovers: list[str]) -> Iterator[Volume]:
+def _finished(cloud: Cloud, volume: Volume, leftovers: list[str], owner: Owner | None) -> Iterator[Volume]:
+    owner = owner or Owner(cloud)
     with ExitStack() as undo:
-        undo.callback(_undo, lambda: part_and_delete(cloud, volume.id), f"volume {volume.id}", leftovers)
+        undo.callback(_undo, lambda: part_and_delete(owner.cloud, volume.id), f"volume {volume.id}", leftovers)
         yield volume
         undo.pop_all()
     try:
-        cloud.untag_volume(volume.id)
+        owner.cloud.untag_volume(volume.id)
     except CloudError as error:
         # No mere leftover: the next cleanup would take the finished volume for one and delete it.
         hint = f"Remove the metadata key 'icebrick-run' from volume {volume.id} before the next run of icebrick."

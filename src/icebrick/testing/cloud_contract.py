@@ -94,6 +94,15 @@ class CloudContract:
         with pytest.raises(CloudError):
             cloud.create_volume(VolumeSpec("disk", 1, metadata={"ü": "v"}))
 
+    def test_volumes_have_the_types_and_zones_that_are_told_and_no_others(self, cloud: Cloud) -> None:
+        volume_type, zone = cloud.volume_types()[0], cloud.availability_zones()[0]
+        made = cloud.create_volume(VolumeSpec("disk", 1, volume_type=volume_type, availability_zone=zone))
+        assert (made.volume_type, made.availability_zone) == (volume_type, zone)
+        with pytest.raises(ResourceMissingError):
+            cloud.create_volume(VolumeSpec("disk", 1, volume_type="no such type"))
+        with pytest.raises(CloudError):
+            cloud.create_volume(VolumeSpec("disk", 1, availability_zone="no such zone"))
+
     # Settings and tags
 
     def test_settings_replace_the_volumes_own(self, cloud: Cloud) -> None:
@@ -181,6 +190,14 @@ class CloudContract:
         cloud.delete_snapshot(snapshot.id)
         cloud.delete_snapshot(snapshot.id)
         assert cloud.snapshots() == []
+
+    def test_the_metadata_of_a_snapshot_is_replaced(self, cloud: Cloud) -> None:
+        snapshot = new_snapshot(cloud)
+        for wanted in ({"a": "1", "b": "2"}, {"b": "3"}, {"b": "3"}, {}):
+            cloud.replace_snapshot_metadata(snapshot.id, wanted)
+            assert [each.metadata for each in cloud.snapshots()] == [wanted]
+        with pytest.raises(ResourceMissingError, match=MISSING):
+            cloud.replace_snapshot_metadata(MISSING, {})
 
     def test_a_clone_inherits_what_belongs_to_its_content_and_nothing_else(self, cloud: Cloud) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1, description="text", metadata={"k": "v"}))

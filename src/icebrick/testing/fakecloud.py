@@ -109,6 +109,16 @@ class FakeCloud(Cloud):
         """The bytes of a volume or a volume snapshot."""
         return self.records.content[resource_id]
 
+    # What there is to choose from
+
+    def volume_types(self) -> Sequence[str]:
+        with self._call("volume_types"):
+            return sorted(self.records.volume_types)
+
+    def availability_zones(self) -> Sequence[str]:
+        with self._call("availability_zones"):
+            return sorted(self.records.availability_zones)
+
     # Volumes
 
     def volumes(self) -> Sequence[Volume]:
@@ -131,6 +141,7 @@ class FakeCloud(Cloud):
 
     def create_volume(self, spec: VolumeSpec) -> Volume:
         with self._call("create_volume"):
+            self._check_chosen(spec)
             if spec.group_id is not None:
                 self._check_may_join(spec.group_id, spec.volume_type)
             volume = Volume(
@@ -233,6 +244,12 @@ class FakeCloud(Cloud):
             self.records.snapshots[snapshot.id] = snapshot
             self.records.content[snapshot.id] = self.records.content[volume_id].copy()
             return snapshot
+
+    def replace_snapshot_metadata(self, snapshot_id: str, metadata: Mapping[str, str]) -> None:
+        with self._call("replace_snapshot_metadata"):
+            check_metadata(metadata)
+            snapshot = self._view.snapshot(snapshot_id)
+            self.records.snapshots[snapshot_id] = replace(snapshot, metadata=dict(metadata))
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         with self._call("delete_snapshot"):
@@ -388,6 +405,12 @@ class FakeCloud(Cloud):
         if attachment is None or self._view.find_volume(attachment.volume_id) is None:
             raise ResourceMissingError(f"attachment {attachment_id} could not be found")
         return attachment
+
+    def _check_chosen(self, spec: VolumeSpec) -> None:
+        if spec.volume_type is not None:
+            self._groups.check_volume_type(spec.volume_type)
+        if spec.availability_zone not in (None, *self.records.availability_zones):
+            raise CloudError(f"availability zone {spec.availability_zone} is invalid")
 
     def _check_may_join(self, group_id: str, volume_type: str | None) -> None:
         group = self._groups.get(group_id)

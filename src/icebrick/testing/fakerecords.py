@@ -67,7 +67,7 @@ class FakeRecords:
     transfers: dict[str, Transfer] = field(default_factory=dict)
     servers: dict[str, FakeServer] = field(default_factory=dict)
     volume_types: set[str] = field(default_factory=lambda: {"__DEFAULT__"})
-    """Those that groups may have; a volume may have any."""
+    availability_zones: set[str] = field(default_factory=lambda: {"nova"})
     group_types: dict[str, bool] = field(default_factory=lambda: {"consistent": True, "independent": False})
     """Names, and whether group snapshots are of one instant."""
     quota: int = 1000

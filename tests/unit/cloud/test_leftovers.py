@@ -158,6 +158,13 @@ def test_they_are_removed_each_before_what_it_hangs_on(cloud: FakeCloud, source:
     assert [kept.what for kept in removal.kept] == [f"volume {member}"]
 
 
+def test_the_offer_of_a_finished_volume_stays(cloud: FakeCloud) -> None:
+    volume = cloud.create_volume(VolumeSpec("given", 1, metadata=DEAD.tags)).id
+    cloud.create_transfer(volume, name=DEAD.mark)
+    cloud.untag_volume(volume)
+    assert not find_leftovers(cloud, is_alive)
+
+
 def test_a_group_with_finished_members_stays_and_gets_its_description_back(cloud: FakeCloud) -> None:
     group, member = leave_group(cloud, description="of a database")
     cloud.untag_volume(member)
