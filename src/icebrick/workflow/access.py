@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from icebrick.attach.base import Connector
+from icebrick.attach.base import Connector, HostDevice
 from icebrick.blockdev import BlockSource, BlockTarget
-from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSpec
+from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSnapshot, VolumeSpec
 from icebrick.cloud.cold import detached
 from icebrick.cloud.temporary import attached, temporary_clone, temporary_snapshot, unfinished_clone, unfinished_volume
 from icebrick.connection import ConnectionInfo, ConnectorProperties
@@ -34,14 +34,31 @@ class VolumeAccess:
     """Take volumes from their servers until they are frozen."""
 
     @contextmanager
-    def frozen(self, volume: Volume) -> Iterator[BlockSource]:
-        """The volume's bytes as of now, readable here; the volume itself goes on being used."""
+    def frozen(self, volume: Volume) -> Iterator[VolumeSnapshot]:
+        """The volume as of now; it itself goes on being used."""
         with self._noting_failure(), ExitStack() as made:
             with self._cold([volume.id]):
                 snapshot = made.enter_context(temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers))
-            clone = made.enter_context(temporary_clone(self.cloud, snapshot, self.run, self.leftovers))
-            # Read once, so it would only push out what others cached.
-            yield made.enter_context(self.readable(clone, direct=True))
+            yield snapshot
+
+    @contextmanager
+    def cloned(self, snapshot: VolumeSnapshot) -> Iterator[Volume]:
+        """A volume with what the volume snapshot has, to be attached, spoilt and thrown away."""
+        with (
+            self._noting_failure(),
+            temporary_clone(self.cloud, snapshot, self.run, self.leftovers) as clone,
+        ):
+            yield clone
+
+    @contextmanager
+    def device(self, volume: Volume, mode: Mode) -> Iterator[HostDevice]:
+        """The volume attached here, for others to open too."""
+
+        def open_device(info: ConnectionInfo) -> AbstractContextManager[HostDevice]:
+            return self.connector.open_device(info, size=volume.size * GIB)
+
+        with attached(self.cloud, self.properties, volume.id, mode, open_device, self.leftovers) as device:
+            yield device
 
     @contextmanager
     def readable(self, volume: Volume, *, direct: bool = False) -> Iterator[BlockSource]:

@@ -116,7 +116,12 @@ def _back_up_volume(
     moment = datetime.now(UTC)
     record = encode_record(VolumeRecord(volume, access.run, moment, PROGRAM_VERSION))
     log.info("backing up run=%s volume=%s size_gib=%d", access.run.id, volume.id, volume.size)
-    with access.frozen(volume) as source:
+    with (
+        access.frozen(volume) as snapshot,
+        access.cloned(snapshot) as clone,
+        # Read once, so it would only push out what others cached.
+        access.readable(clone, direct=True) as source,
+    ):
         return saver.save(source, ImageSpec(naming, from_datetime(moment), planned.parent, record), progress)
 
 

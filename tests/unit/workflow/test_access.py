@@ -20,7 +20,8 @@ def test_a_cold_volume_is_back_at_its_server_before_it_is_read(world: World) -> 
     before = len(world.cloud.faults.calls)
     with (
         volume_run(world.host, world.cloud, world.repository, NO_PROGRESS, cold=True) as (access, _),
-        access.frozen(volume),
+        access.frozen(volume) as snapshot,
+        access.cloned(snapshot),
     ):
         assert [call for call in world.cloud.faults.calls[before:] if call in STEPS] == list(STEPS)
         assert list(world.cloud.servers().attachments(volume.id)) == [attachment]
