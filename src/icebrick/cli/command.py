@@ -52,6 +52,12 @@ def said(option: Option[Any]) -> bool:
     return option in Given.of(click.get_current_context()).values
 
 
+def take_back(option: Option[Any]) -> tuple[str, ...]:
+    """What the command line says for a list; it is then no setting, as here it means something else."""
+    text = Given.of(click.get_current_context()).values.pop(option, "")
+    return tuple(part for part in text.split(",") if part)
+
+
 def refuse_all_but(some: Collection[Option[Any]], what_for: str) -> None:
     """UsageError when the command line says another option of volumes. In the file it may wait for its time."""
     for option in Given.of(click.get_current_context()).values:

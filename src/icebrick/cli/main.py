@@ -28,7 +28,7 @@ COMMANDS = {
     "ls": ("icebrick.cli.ls", "List what is in a snapshot."),
     "find": ("icebrick.cli.find", "Find files in all snapshots."),
     "dump": ("icebrick.cli.dump", "Write a file of a snapshot to standard output."),
-    "restore": ("icebrick.cli.restore", "Restore volumes in the cloud, or an image to a file or device."),
+    "restore": ("icebrick.cli.restore", "Restore volumes in the cloud, or an image or files to this host."),
     "run": ("icebrick.cli.run", "Do what a job says: a JSON file, or standard input."),
     "check": ("icebrick.cli.check", "Look for damage in the repository."),
     "cleanup": ("icebrick.cli.cleanup", "Remove what killed runs left in the cloud."),

@@ -8,13 +8,24 @@ from pathlib import Path
 import click
 
 from icebrick.app import opened_cloud, this_host, volume_run
-from icebrick.cli.command import command, refuse_all_but, said, settings_for
+from icebrick.cli.command import command, refuse_all_but, said, settings_for, take_back
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.repository import opened_repository
 from icebrick.cli.restored import keep_receipt, keeping_receipt_of_mismatches, tell_restored
 from icebrick.cli.target import restore_to_target
 from icebrick.cli.unwired import refuse_restore
-from icebrick.config.options import RESTORE, RESTORE_FROM_DATE, SINGLE_VOLUME_ID, SNAPSHOT, VERIFY
+from icebrick.config.options import (
+    DELETE_EXTRA,
+    EXCLUDE,
+    OVERWRITE,
+    RESTORE,
+    RESTORE_FROM_DATE,
+    SINGLE_VOLUME_ID,
+    SNAPSHOT,
+    VERIFY,
+)
+from icebrick.engine.file.restore import FileRestoreOptions
+from icebrick.engine.file.select import select
 from icebrick.errors import IcebrickError, UsageError
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.naming import volume_of_path
@@ -24,7 +35,7 @@ from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import choose_any
 from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
 
-TARGET_OPTIONS = (SINGLE_VOLUME_ID, SNAPSHOT, RESTORE_FROM_DATE, VERIFY)
+TARGET_OPTIONS = (SINGLE_VOLUME_ID, SNAPSHOT, RESTORE_FROM_DATE, VERIFY, OVERWRITE, DELETE_EXTRA)
 """Those that a restore without a cloud has too."""
 
 EXAMPLES = """
@@ -35,6 +46,8 @@ icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f
 icebrick -r /srv/backup restore --snapshot 4f0b9f6e --target /srv/images/volume.raw
 icebrick -r /srv/backup restore --image-name disk1 --target /dev/vg0/disk1 --force --verify --receipt disk1.json
 icebrick -r /srv/backup restore --image-name disk1 --target - | zstd > disk1.raw.zst
+icebrick -r /srv/backup restore --snapshot 4f0b9f6e --target /srv/web1 --verify
+icebrick -r /srv/backup restore --snapshot 4f0b9f6e --target /srv/web1 --include /etc --include '*.pem' --exclude cache
 """
 
 
@@ -42,22 +55,47 @@ icebrick -r /srv/backup restore --image-name disk1 --target - | zstd > disk1.raw
 @settings_for(RESTORE)
 @click.option("--image-name", metavar="NAME", help="Restore this image.")
 @click.option("--host", metavar="HOST", help="The image of this host; needed when several have one of that name.")
-@click.option("--target", metavar="PATH|-", help="Restore to this file or device, or standard output: without a cloud.")
+@click.option(
+    "--target",
+    metavar="PATH|-",
+    help="Without a cloud: restore to this file, device or standard output, or files to this directory.",
+)
+@click.option(
+    "--include",
+    metavar="PATTERN",
+    multiple=True,
+    help="With --target DIRECTORY: only files like this, and not those of an --exclude; repeatable.",
+)
 @click.option("--force", is_flag=True, help="Replace the target file, or overwrite the target device.")
 @click.option("--receipt", type=Path, metavar="FILE", help="Write what --verify found to this file, as JSON.")
-def restore(image_name: str | None, host: str | None, target: str | None, receipt: Path | None, *, force: bool) -> None:
-    """Restore volumes in the cloud, or an image to a file or device.
+def restore(
+    image_name: str | None,
+    host: str | None,
+    target: str | None,
+    include: tuple[str, ...],
+    receipt: Path | None,
+    *,
+    force: bool,
+) -> None:
+    """Restore volumes in the cloud, or to this host: an image to a file or device, or files to a directory.
 
     A volume that still exists is not changed: the backup is restored onto a copy of it, which needs only
     what differs. A volume that is gone is made again as it was. Either way the new volume's id is printed.
 
-    With --target no cloud is needed.
+    With --target no cloud is needed. Patterns of files are those of 'icebrick find', but begin at the root of the
+    volume's file system, as /etc/hosts.
     """
+    exclude = () if target is None else take_back(EXCLUDE)
     invocation = this_invocation(stdout_is_data=target == "-")
     if receipt is not None and not invocation.settings.engine.verify:
         raise UsageError("--receipt needs --verify")
     if target is None:
-        for what, value in {"--image-name": image_name, "--host": host, "--force": force}.items():
+        for what, value in {
+            "--image-name": image_name,
+            "--host": host,
+            "--force": force,
+            "--include": include,
+        }.items():
             if value:
                 raise UsageError(f"{what} needs a --target")
         restore_volumes(invocation, receipt)
@@ -66,7 +104,11 @@ def restore(image_name: str | None, host: str | None, target: str | None, receip
     engine = invocation.settings.engine
     # A volume that the file names is not in the way of an image.
     volume_id = _only_volume(engine.scope) if said(SINGLE_VOLUME_ID) or not image_name else None
-    request = TargetRequest(target, volume_id, image_name, host, engine.selection, replace=force, verify=engine.verify)
+    included = [part for text in include for part in text.split(",") if part]  # as every list is taken
+    files = FileRestoreOptions(select(included, exclude), engine.overwrite, engine.delete_extra)
+    request = TargetRequest(
+        target, volume_id, image_name, host, engine.selection, replace=force, verify=engine.verify, files=files
+    )
     restore_to_target(invocation, request, receipt)
 
 

@@ -11,6 +11,7 @@ from icebrick.cli.output import Output, size_text
 from icebrick.errors import UsageError
 from icebrick.workflow.report import Receipt, RestoreReport, to_json
 from icebrick.workflow.restore import VerificationError
+from icebrick.workflow.restore_files import FilesReceipt
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def keeping_receipt_of_mismatches(output: Output, path: Path | None) -> Iterator
         raise
 
 
-def keep_receipt(path: Path | None, receipt: Receipt | None) -> None:
+def keep_receipt(path: Path | None, receipt: Receipt | FilesReceipt | None) -> None:
     """Write it to the file, if both are there; UsageError when that fails."""
     if path is None or receipt is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icebrick.engine.file.restore import Overwrite
 from icebrick.errors import UsageError
 from icebrick.workflow.request import BackupRequest, RestoreRequest
 from icebrick.workflow.scope import ScopeKind
@@ -25,6 +26,7 @@ def refuse_restore(request: RestoreRequest) -> None:
             "in-place": request.in_place,
             "recreate-vol-on-error": request.recreate_on_error,
             "remove-old-vol": request.remove_old,
+            "overwrite": request.overwrite is not Overwrite.ALWAYS,
             "delete-extra": request.delete_extra,
             "to-cloud": request.to_cloud is not None,
             "to-project": request.to_project is not None,

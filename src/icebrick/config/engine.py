@@ -9,6 +9,7 @@ from typing import TypeVar
 from icebrick.config import options
 from icebrick.config.option import Option
 from icebrick.config.resolve import Resolved, Resolver, the_one_that_counts
+from icebrick.engine.file.restore import Overwrite
 from icebrick.errors import UsageError
 from icebrick.workflow.request import BackupRequest, RestoreRequest
 from icebrick.workflow.scope import Scope, ScopeKind
@@ -39,6 +40,7 @@ class EngineSettings:
     remove_old_vol: bool
     yes: bool
     verify: bool
+    overwrite: Overwrite
     delete_extra: bool
     parallel: int
     to_cloud: str | None
@@ -66,6 +68,7 @@ class EngineSettings:
             meta_override=self.meta_override,
             remove_old=self.remove_old_vol,
             verify=self.verify or self.remove_old_vol,
+            overwrite=self.overwrite,
             delete_extra=self.delete_extra,
             to_cloud=self.to_cloud,
             to_project=self.to_project,
@@ -100,6 +103,7 @@ def engine_settings(resolver: Resolver) -> EngineSettings:
         remove_old_vol=get(options.REMOVE_OLD_VOL),
         yes=get(options.YES),
         verify=get(options.VERIFY),
+        overwrite=Overwrite(get(options.OVERWRITE)),
         delete_extra=get(options.DELETE_EXTRA),
         parallel=get(options.PARALLEL),
         to_cloud=get(options.TO_CLOUD),

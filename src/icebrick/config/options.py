@@ -158,7 +158,11 @@ FILTER: Option[tuple[Filter, ...]] = _engine(
     actions=_BOTH,
 )
 EXCLUDE: Option[tuple[str, ...]] = _engine(
-    "exclude", IDS, (), "Leave these volumes of the scope out; repeatable.", actions=_BOTH
+    "exclude",
+    IDS,
+    (),
+    "Leave these volumes of the scope out; or of a restore with a target, files like this; repeatable.",
+    actions=_BOTH,
 )
 MODE: Option[str] = _engine(
     "mode",
@@ -215,6 +219,14 @@ YES: Option[bool] = _engine(
     "yes", FLAG, False, "Do not ask before --remove-old-vol deletes anything.", actions=(RESTORE,)
 )
 VERIFY: Option[bool] = _switch("verify", "Read everything back and compare it with the backup.", actions=(RESTORE,))
+OVERWRITE: Option[str] = _engine(
+    "overwrite",
+    choice("always", "if-changed", "if-newer", "never"),
+    "always",
+    "Which files that are there already are overwritten, where files are restored: those with other content; of these "
+    "only those that size, time or attributes tell apart; those that are older than the backup's; none.",
+    actions=(RESTORE,),
+)
 DELETE_EXTRA: Option[bool] = _switch(
     "delete-extra", "Remove files that the backup has not, where files are restored.", actions=(RESTORE,)
 )
@@ -307,6 +319,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     REMOVE_OLD_VOL,
     YES,
     VERIFY,
+    OVERWRITE,
     DELETE_EXTRA,
     PARALLEL,
     TO_CLOUD,

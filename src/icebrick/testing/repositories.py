@@ -22,6 +22,8 @@ from icebrick.secret import Secret
 CHEAP = ScryptParameters(n=2)
 """For keys that protect nothing: opens at once."""
 
+_SOME_TIME = Timestamp(1_600_000_000 * 10**9)
+
 Tree = Mapping[str, "Tree | bytes | str"]
 """A directory: files by their content, symbolic links by their targets, other directories."""
 
@@ -76,9 +78,10 @@ def _store_entry(writer: BlobWriter, name: str, entry: Tree | bytes | str) -> No
         case bytes():
             return _store_file(writer, name, entry)
         case str():
-            return Node(name, type="symlink", mode=MODE_SYMLINK | 0o777, linktarget=entry)
+            return Node(name, type="symlink", mode=MODE_SYMLINK | 0o777, mtime=_SOME_TIME, linktarget=entry)
         case _:
-            return Node(name, type="dir", mode=MODE_DIR | 0o755, subtree=_store_tree(writer, entry))
+            tree = _store_tree(writer, entry)
+            return Node(name, type="dir", mode=MODE_DIR | 0o755, mtime=_SOME_TIME, subtree=tree)
 
 
 def _noise(seed: int) -> bytes:
@@ -88,7 +91,7 @@ def _noise(seed: int) -> bytes:
 def _store_file(writer: BlobWriter, name: str, content: bytes) -> Node:
     pieces = [content[start : start + 8000] for start in range(0, len(content), 8000)]
     ids = b"".join(writer.save(BlobType.DATA, piece) for piece in pieces)
-    return Node(name, mode=0o644, size=len(content), content=ids)
+    return Node(name, mode=0o644, mtime=_SOME_TIME, size=len(content), content=ids)
 
 
 def add_foreign_lock(repository: Repository) -> None:

@@ -15,10 +15,12 @@ from icebrick.engine.file.outcome import FileRestoreStats
 from icebrick.engine.file.restore import FileRestoreOptions, restore_files
 from icebrick.engine.file.select import EVERYTHING, Selection
 from icebrick.engine.file.verify import FileVerifyStats, verify_files
+from icebrick.filesystem.record import FILE_NAME
 from icebrick.parallel import Slots
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import BlobType
 from icebrick.repository.repository import Repository, init_repository
+from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import Timestamp
 from icebrick.repository.tree import MODE_DIR, Node, encode_tree
 from icebrick.testing.images import PASSWORD
@@ -66,6 +68,15 @@ def store_folder(folder: Path, repository: Repository | None = None) -> StoredTr
         result = backup_files(HostTree(directory), writer)
     assert result.problems == ()
     return StoredTree(result.node, store)
+
+
+def save_folder(repository: Repository, folder: Path, second: int = 0, *, path: str = "/cinder/v1") -> str:
+    """The id of a snapshot that has the folder as a volume's file system."""
+    stored = store_folder(folder, repository)
+    with stored.store.writer() as writer:
+        beside = Node(FILE_NAME, mode=0o600, content=writer.save(BlobType.DATA, b"{}"), size=2)
+        tree = writer.save(BlobType.TREE, encode_tree([stored.root, beside]))
+    return repository.save_snapshot(Snapshot(Timestamp(second * 10**9), tree, (path,), "cinder", tags=("mode:files",)))
 
 
 class TreeMaker:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from icebrick.engine.file.restore import FileRestoreOptions, Overwrite
 from icebrick.errors import UsageError
 from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import LATEST, Selection
+
+_KEEPING = (Overwrite.IF_NEWER, Overwrite.NEVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class RestoreRequest:
     remove_old: bool = False
     """Delete what is replaced, when the replacement is verified. Whoever asks for this has been asked back."""
     verify: bool = False
+    overwrite: Overwrite = Overwrite.ALWAYS
+    """Which files that are there already."""
     delete_extra: bool = False
     """Remove files that the backup has not."""
     to_cloud: str | None = None
@@ -70,9 +76,9 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class TargetRequest:
-    """Restore one image to `target`, a file or device; without a cloud. UsageError for contradictions.
+    """Restore one image to `target`, a file or device, or files to a directory; without a cloud.
 
-    It is that of a volume or of an image called so, or without either the one selected.
+    It is that of a volume or of an image called so, or without either the one selected. UsageError for contradictions.
     """
 
     target: str
@@ -83,6 +89,7 @@ class TargetRequest:
     selection: Selection
     replace: bool = False
     verify: bool = False
+    files: FileRestoreOptions = field(default_factory=FileRestoreOptions)
 
     def __post_init__(self) -> None:
         named = self.volume_id is not None or self.image_name is not None
@@ -93,6 +100,8 @@ class TargetRequest:
                 not named and self.selection == Selection()
             ),
             "what went to standard output cannot be verified": self.verify and self.to_stdout,
+            "verify finds what overwrite has kept to differ": self.verify and self.files.overwrite in _KEEPING,
+            "delete-extra at / would delete this host's own files": self.files.delete_extra and self._is_this_host,
         }
         for message, applies in problems.items():
             if applies:
@@ -101,6 +110,10 @@ class TargetRequest:
     @property
     def to_stdout(self) -> bool:
         return self.target == "-"
+
+    @property
+    def _is_this_host(self) -> bool:
+        return os.path.realpath(self.target) == "/"
 
 
 def _may_be_one(scope: Scope | None) -> bool:
