@@ -13,7 +13,7 @@ from icebrick.backend.base import Backend
 from icebrick.backend.location import open_backend
 from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
 from icebrick.backend.wrap.log import LogBackend
-from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy
+from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy, RetryTime
 from icebrick.config.settings import AgentSettings, CloudSettings, RepositorySettings
 from icebrick.errors import UsageError
 from icebrick.parallel import Stop
@@ -39,7 +39,7 @@ class Host:
 
 
 @contextmanager
-def opened_backend(settings: RepositorySettings) -> Iterator[Backend]:
+def opened_backend(settings: RepositorySettings, stop: Stop | None = None) -> Iterator[Backend]:
     """The repository's storage, with all that makes it robust round it. UsageError when no location is given."""
     if settings.location is None:
         raise UsageError(
@@ -52,7 +52,8 @@ def opened_backend(settings: RepositorySettings) -> Iterator[Backend]:
             upload=_bucket(settings.upload_limit),
             download=_bucket(settings.download_limit),
         )
-        yield RetryBackend(LogBackend(limited), RetryPolicy())
+        stop = stop or Stop()
+        yield RetryBackend(LogBackend(limited), RetryPolicy(), RetryTime(sleep=stop.pause), stop)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import mmap
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,17 +24,22 @@ def default_threads() -> int:
 
 
 class Stop:
-    """The wish that a run ends early. Who is about to begin something checks it; who clears up does not."""
+    """The wish that a run ends early. Who is about to begin something checks it; who clears up does not.
+
+    Without a lock, so that the handler of a signal may ask, whatever it interrupts.
+    """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-
-    @property
-    def asked(self) -> bool:
-        return self._asked.is_set()
+        self.asked = False
 
     def ask(self) -> None:
-        self._asked.set()
+        self.asked = True
+
+    def pause(self, seconds: float) -> None:
+        """Sleep so long; not much longer than a second when it is asked for."""
+        while seconds > 0 and not self.asked:
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0
 
     def check(self) -> None:
         """Interrupted when the run is to end."""
@@ -67,6 +73,12 @@ class Slots:
         self._idle = [Slot() for _ in range(self.count)]
         self._waiting: deque[threading.Condition] = deque()
         self._lock = threading.Lock()  # guards the two above
+
+    def pause(self, seconds: float) -> None:
+        """Sleep so long; not much longer than a second when it is asked for."""
+        while seconds > 0 and not self.asked:
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0
 
     def check(self) -> None:
         """Interrupted when the run is to end; for who works for long without a slot."""

@@ -444,3 +444,9 @@ def test_whoever_checks_is_told_once_a_stop_is_asked_for() -> None:
     with pytest.raises(Interrupted) as told:
         stop.check()
     assert told.value.exit_code == 130
+
+
+def test_a_pause_is_cut_short_when_a_stop_is_asked_for() -> None:
+    stop = Stop()
+    threading.Timer(0.05, stop.ask).start()
+    assert finishes(lambda: stop.pause(3600))

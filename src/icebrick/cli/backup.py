@@ -79,14 +79,14 @@ def _back_up_image(invocation: Invocation, image: Path, name: str, host: str) ->
         image_run(repository, invocation.progress, lock_wait=lock_wait(invocation)) as (run, images),
     ):
         naming = name_image(name, host, run_id=run.id, tags=invocation.settings.engine.tags)
-        with opened_saver(repository, images.store, Slots()) as saver:
+        with opened_saver(repository, images.store, Slots(stop=invocation.stop)) as saver:
             report = run_image_backup(source, naming, run, images.snapshots, saver, invocation.progress)
     tell(invocation.output, report, {})
 
 
 def _run(invocation: Invocation, request: BackupRequest) -> None:
     settings, progress = invocation.settings, invocation.progress
-    capacity = new_capacity(settings.engine.parallel)
+    capacity = new_capacity(settings.engine.parallel, stop=invocation.stop)
     with (
         opened_cloud(settings.cloud, capacity.stop) as cloud,
         opened_repository(invocation, cloud.project().id) as repository,

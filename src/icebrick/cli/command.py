@@ -12,6 +12,7 @@ import click
 from icebrick.config import options
 from icebrick.config.option import Kind, Option
 from icebrick.errors import UsageError
+from icebrick.parallel import Stop
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class Given:
     json: bool = False
     quiet: bool = False
     verbosity: int = 0
+    stop: Stop = field(default_factory=Stop)
+    """Asked for by signals."""
 
     @staticmethod
     def of(context: click.Context) -> Given:

@@ -17,6 +17,7 @@ from icebrick.cli.progress import JsonProgress, PlainProgress
 from icebrick.config.job import Job
 from icebrick.config.settings import Settings, load_settings
 from icebrick.errors import UsageError
+from icebrick.parallel import Stop
 from icebrick.progress import NO_PROGRESS, Progress
 
 
@@ -27,6 +28,8 @@ class Invocation:
     settings: Settings
     output: Output
     progress: Progress
+    stop: Stop
+    """Whoever begins something looks whether it is asked for."""
 
 
 def this_invocation(*, stdout_is_data: bool = False, job: Job | None = None) -> Invocation:
@@ -38,7 +41,7 @@ def this_invocation(*, stdout_is_data: bool = False, job: Job | None = None) -> 
     file = None if given.config is None else Path(given.config).expanduser()
     settings = load_settings(given.values, os.environ, file=file, job=job)
     output = Output(as_json=given.json, quiet=given.quiet)
-    return Invocation(settings, output, _progress(given, output))
+    return Invocation(settings, output, _progress(given, output), given.stop)
 
 
 def _progress(given: Given, output: Output) -> Progress:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from icebrick.cli.command import LazyGroup
+from icebrick.cli.command import Given, LazyGroup
 from icebrick.cli.output import drop_stdout, printable
 from icebrick.cli.signals import unwind_on_signals
 from icebrick.errors import IcebrickError
@@ -69,9 +69,10 @@ def main() -> None:
 
 def run(arguments: Sequence[str], *, as_json: bool) -> int:
     """Run one command; the exit code. Errors that are bugs come through."""
+    given = Given()
     try:
-        with unwind_on_signals():
-            result = icebrick.main(list(arguments), prog_name="icebrick", standalone_mode=False)
+        with unwind_on_signals(given.stop):
+            result = icebrick.main(list(arguments), prog_name="icebrick", standalone_mode=False, obj=given)
             sys.stdout.flush()
     except IcebrickError as error:
         return _fail(str(error), error.exit_code, error.hint, as_json=as_json)

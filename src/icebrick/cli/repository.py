@@ -21,7 +21,7 @@ def opened_repository(invocation: Invocation, project_id: str | None = None) -> 
     """
     settings = invocation.settings.repository
     settings = settings.for_project(settings.project_id or project_id)
-    with opened_backend(settings) as backend:
+    with opened_backend(settings, invocation.stop) as backend:
         yield open_repository(backend, read_password(settings))
 
 

@@ -9,14 +9,16 @@ from types import FrameType
 
 import click
 
+from icebrick.parallel import Stop
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, treated as Ctrl-C is."""
 
 
 @contextmanager
-def unwind_on_signals() -> Iterator[None]:
-    """The first signal raises in the main thread; later ones only say that the clean-up is under way.
+def unwind_on_signals(stop: Stop | None = None) -> Iterator[None]:
+    """The first signal asks `stop` for the end and raises in the main thread; later ones only say that it is under way.
 
     SIGHUP does nothing: 'restic unlock' sends it to the owner of every lock, to see whether that is alive.
     """
@@ -28,6 +30,8 @@ def unwind_on_signals() -> Iterator[None]:
             click.echo("icebrick: still cleaning up; what 'kill -9' leaves, the next run removes", err=True)
             return
         asked = True
+        if stop is not None:
+            stop.ask()
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: interrupt, signal.SIGHUP: _pass_by}

@@ -27,9 +27,9 @@ class Capacity:
     slots: Slots = field(default_factory=Slots)
 
 
-def new_capacity(jobs: int, *, threads: int | None = None) -> Capacity:
+def new_capacity(jobs: int, *, stop: Stop | None = None, threads: int | None = None) -> Capacity:
     """With as many slots as `threads`, by default as there are processors."""
-    stop = Stop()
+    stop = stop or Stop()
     return Capacity(jobs, stop, Slots(threads, stop))
 
 

@@ -12,6 +12,7 @@ from icebrick.backend.base import FileInfo, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy, RetryTime
 from icebrick.errors import AccessDeniedError, BackendUnavailableError, FileMissingError, ShortReadError
+from icebrick.parallel import Stop
 from icebrick.testing.faults import Fault, FaultyBackend, Kind, Op
 
 PACK = Handle(FileType.PACK, "ab" + "0" * 62)
@@ -188,3 +189,13 @@ def test_a_listing_that_keeps_breaking_off_fails_in_the_end(medium, time):
     with pytest.raises(BackendUnavailableError):
         list(backend.list_files(FileType.LOCK))
     assert len(time.slept) == 2
+
+
+def test_nothing_is_tried_again_when_the_run_is_to_end(medium, time):
+    stop = Stop()
+    faulty = FaultyBackend(medium, failures(Op.SAVE, 3))
+    backend = RetryBackend(faulty, RetryPolicy(), RetryTime(sleep=lambda _: stop.ask(), clock=lambda: 0.0), stop)
+    for attempts in (1, 2):  # asked for in the pause after the first, and before the second
+        with pytest.raises(BackendUnavailableError):
+            backend.save(PACK, b"pack")
+        assert faulty.calls(Op.SAVE) == attempts

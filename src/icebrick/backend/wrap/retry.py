@@ -15,6 +15,7 @@ from typing import TypeVar
 from icebrick.backend.base import Backend, BackendWrapper, FileInfo, FileType, Handle
 from icebrick.blockdev import Data
 from icebrick.errors import BackendError, ShortReadError
+from icebrick.parallel import Stop
 
 T = TypeVar("T")
 
@@ -54,12 +55,18 @@ SYSTEM_TIME = RetryTime()
 
 
 class RetryBackend(BackendWrapper):
-    """Repeats a call that failed with a retryable error; when the policy is used up, the last error is raised."""
+    """Repeats a call that failed with a retryable error; when the policy is used up, the last error is raised.
 
-    def __init__(self, inner: Backend, policy: RetryPolicy, time_source: RetryTime = SYSTEM_TIME) -> None:
+    So it is as soon as `stop` is asked for.
+    """
+
+    def __init__(
+        self, inner: Backend, policy: RetryPolicy, time_source: RetryTime = SYSTEM_TIME, stop: Stop | None = None
+    ) -> None:
         super().__init__(inner)
         self._policy = policy
         self._time = time_source
+        self._stop = stop or Stop()
 
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
         """A file that really is too short stays so: that is raised at once, for a damaged one not to cost minutes."""
@@ -135,16 +142,17 @@ class RetryBackend(BackendWrapper):
                 attempts.pause_or_raise(error)
 
     def _attempts(self, call: str) -> _Attempts:
-        return _Attempts(f"{call} location={self.location}", self._policy, self._time)
+        return _Attempts(f"{call} location={self.location}", self._policy, self._time, self._stop)
 
 
 class _Attempts:
     """The attempts at one call, which begin now."""
 
-    def __init__(self, call: str, policy: RetryPolicy, time_source: RetryTime) -> None:
+    def __init__(self, call: str, policy: RetryPolicy, time_source: RetryTime, stop: Stop) -> None:
         self._call = call
         self._policy = policy
         self._time = time_source
+        self._stop = stop
         self._began = time_source.clock()
         self._made = 0
 
@@ -153,7 +161,7 @@ class _Attempts:
         self._made += 1
         pause = self._time.uniform(0.0, self._policy.longest_pause(self._made))
         late = self._time.clock() - self._began + pause > self._policy.patience
-        if not error.retryable or self._made >= self._policy.attempts or late:
+        if not error.retryable or self._made >= self._policy.attempts or late or self._stop.asked:
             raise error
         log.warning(
             "retry %s attempt=%d of=%d pause=%.1f error=%s",
@@ -164,3 +172,5 @@ class _Attempts:
             error,
         )
         self._time.sleep(pause)
+        if self._stop.asked:
+            raise error
