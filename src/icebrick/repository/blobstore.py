@@ -47,7 +47,8 @@ class BlobStore:
 
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Whether the blob is in the repository."""
-        return self.find(blob_type, blob_id) is not None
+        with self._index_lock:
+            return self._index.has(blob_type, blob_id)
 
     def has_all(self, blob_type: BlobType, ids: bytes) -> bool:
         """Whether all of these blobs (packed ids, 32 bytes each) are in the repository."""

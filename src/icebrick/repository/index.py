@@ -116,13 +116,22 @@ class _Table:
     def find(self, blob_id: bytes) -> tuple[int, int, int, int] | None:
         if (place := self._pending.get(blob_id)) is not None:
             return place
+        found = self._search(blob_id)
+        if found is None:
+            return None
+        pack, offset, length, uncompressed = found[0].places[found[1]].item()
+        return pack, offset, length, uncompressed
+
+    def has(self, blob_id: bytes) -> bool:
+        return blob_id in self._pending or self._search(blob_id) is not None
+
+    def _search(self, blob_id: bytes) -> tuple[_Run, int] | None:
         head, tail = int.from_bytes(blob_id[:_HEAD], "big"), blob_id[_HEAD:]
         for run in self._runs:
-            position = int(np.searchsorted(run.heads, np.uint64(head)))
+            position = int(run.heads.searchsorted(np.uint64(head)))  # the function of this name takes twice the time
             while position < len(run.heads) and run.heads[position] == head:
                 if run.tails[position].tobytes() == tail:
-                    pack, offset, length, uncompressed = run.places[position].item()
-                    return pack, offset, length, uncompressed
+                    return run, position
                 position += 1
         return None
 
@@ -188,6 +197,10 @@ class Index:
             return None
         pack, offset, length, uncompressed = place
         return self._packs[pack], PackedBlob(blob_type, blob_id, offset, length, uncompressed)
+
+    def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Whether the blob is in some pack."""
+        return self._tables[blob_type].has(blob_id)
 
     def has_all(self, blob_type: BlobType, ids: bytes) -> bool:
         """Whether each of these blobs (packed ids, 32 bytes each) is in some pack."""

@@ -62,7 +62,7 @@ def backup_files(
             ledger.opened(root)
             top = Pending(root, None, None if baseline is None else baseline.tree)
             with Workers(in_slot, threads=slots.count, name="files") as workers:
-                readers = Readers(ledger, writer, workers, task)
+                readers = Readers(ledger, writer, slots, workers, task)
                 _Walk(ledger, readers, Parent(baseline), task, slots).run(top)
     finally:
         ledger.close_all()
@@ -99,7 +99,7 @@ class _Walk:
 
     def run(self, top: Pending) -> None:
         """All below `top`, depth first."""
-        top.attributes = read_attributes(self._ledger, top.directory, top.path)
+        top.attributes = read_attributes(self._ledger, top.path, top.directory.attributes)
         way = [(top, self._enter(top, screened(top.directory.list())))]
         while way:
             pending, below = way[-1]
@@ -120,8 +120,7 @@ class _Walk:
         try:
             return self._listed(item)
         except FileSystemError as error:
-            self._ledger.note(item.path, error)
-            self._ledger.settle(item, None)
+            self._ledger.give_up(item, error)
             return None
 
     def _listed(self, item: Item) -> tuple[Pending, Listing]:
@@ -138,7 +137,7 @@ class _Walk:
             self._ledger.close(directory)
             raise
         if not item.unchanged:
-            pending.attributes = read_attributes(self._ledger, directory, pending.path)
+            pending.attributes = read_attributes(self._ledger, pending.path, directory.attributes)
         return pending, listing
 
     def _enter(self, pending: Pending, listing: Listing) -> Iterator[Item]:
@@ -171,6 +170,5 @@ class _Walk:
         pending.waiting += len(below) + len(changed) + 1
         for item in changed:
             self._readers.put(item)
-        self._ledger.count(others=others)
-        self._proof.put(KeptFiles(pending, listing.entries, contents))
+        self._proof.put(KeptFiles(pending, listing.entries, contents, others))
         return iter(below)

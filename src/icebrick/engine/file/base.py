@@ -83,6 +83,9 @@ class FileContent(Protocol):
     def read_into(self, buffer: memoryview) -> int:
         """The next bytes; fewer than the buffer holds only at the end of the file. FileSystemError."""
 
+    def attributes(self) -> tuple[ExtendedAttribute, ...]:
+        """As `Directory.attributes`."""
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -189,9 +192,10 @@ def _encodable(name: str) -> bool:
 
 def check_numbers(entry: Entry) -> None:
     """FileSystemError when a listing told numbers that no file can have, or that would not fit into a tree."""
-    if not 0 <= entry.size <= MAX_SIZE:
-        raise FileSystemError(f"larger than files may be: {entry.size} bytes")
-    if not (0 <= entry.uid < _UNSIGNED_32 and 0 <= entry.gid < _UNSIGNED_32):
-        raise FileSystemError(f"owners that no file can have: {entry.uid}, {entry.gid}")
-    if not all(0 <= number < _UNSIGNED_64 for number in (entry.inode, entry.device, entry.links, entry.rdev)):
-        raise FileSystemError("numbers that no file can have")
+    _, _, uid, gid, _, _, inode, device, links, size, rdev = entry
+    if size > MAX_SIZE:
+        raise FileSystemError(f"larger than files may be: {size} bytes")
+    if min(uid, gid, inode, device, links, size, rdev) < 0:
+        raise FileSystemError("negative numbers, which no file can have")
+    if max(uid, gid) >= _UNSIGNED_32 or max(inode, device, links, rdev) >= _UNSIGNED_64:
+        raise FileSystemError("numbers larger than any file can have")

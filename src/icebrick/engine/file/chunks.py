@@ -51,6 +51,12 @@ class Zeros:
         return blob_id
 
 
+def save_small(content: FileContent, size: int, writer: BlobWriter, buffer: memoryview) -> tuple[bytes, int]:
+    """A file of at most a chunk: the id of its blob, none if it is empty, and the size as it was read."""
+    length = content.read_into(buffer[:size]) if size else 0
+    return writer.save(BlobType.DATA, buffer[:length]) if length else b"", length
+
+
 class CutFile:
     """A file on its way into blobs. Any number of threads may `save` parts of it at the same time."""
 

@@ -84,24 +84,9 @@ class _HostDirectory(Directory):
         return Listing(entries, tuple(problems))
 
     def attributes(self, name: str = "") -> tuple[ExtendedAttribute, ...]:
-        # Links and devices have no descriptors that can be asked. The kernel leads to the directory, and the last
+        # Links and devices have no descriptors that could be asked. The kernel leads to the directory, and the last
         # name is not followed.
-        where = f"/proc/self/fd/{self._fd}/{name or '.'}"
-        attributes: list[ExtendedAttribute] = []
-        size = 0
-        try:
-            for key in os.listxattr(where, follow_symlinks=False):
-                attributes.append(ExtendedAttribute(key, os.getxattr(where, key, follow_symlinks=False)))
-                size += len(key) + len(attributes[-1].value)
-                if size > MAX_ATTRIBUTES:
-                    break
-        except OSError as error:
-            if error.errno == errno.ENOTSUP:
-                return ()
-            raise FileSystemError(f"extended attributes could not be read: {_reason(error)}") from error
-        if size > MAX_ATTRIBUTES:
-            raise FileSystemError(f"more than {MAX_ATTRIBUTES} bytes of extended attributes")
-        return tuple(attributes)
+        return _attributes(f"/proc/self/fd/{self._fd}/{name}") if name else _attributes(self._fd)
 
     def link_target(self, name: str) -> str:
         with _told("read"):
@@ -125,13 +110,14 @@ class _HostDirectory(Directory):
         return child
 
     def open_file(self, name: str) -> FileContent:
-        with _told("opened"):
+        try:
             fd = os.open(name, _FILE, dir_fd=self._fd)
-            try:
-                return _HostFile(fd)
-            except BaseException:
-                os.close(fd)
-                raise
+        except OSError as error:
+            raise _failed("opened", error) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise FileSystemError("no regular file any more")
+        return _HostFile(fd)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -144,8 +130,6 @@ class _HostFile(FileContent):
         self._fd = fd
         self._position = 0
         self._data_end = 0  # up to here there is no hole
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise FileSystemError("no regular file any more")
 
     def hole(self) -> int:
         if self._position < self._data_end:
@@ -165,11 +149,16 @@ class _HostFile(FileContent):
 
     def read_into(self, buffer: memoryview) -> int:
         filled = 0
-        with _told("read"):
+        try:
             while filled < len(buffer) and (count := os.preadv(self._fd, [buffer[filled:]], self._position)):
                 filled += count
                 self._position += count
+        except OSError as error:
+            raise _failed("read", error) from error
         return filled
+
+    def attributes(self) -> tuple[ExtendedAttribute, ...]:
+        return _attributes(self._fd)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -188,7 +177,11 @@ def _told(verb: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileSystemError(f"could not be {verb}: {_reason(error)}") from error
+        raise _failed(verb, error) from error
+
+
+def _failed(verb: str, error: OSError) -> FileSystemError:
+    return FileSystemError(f"could not be {verb}: {_reason(error)}")
 
 
 def _reason(error: OSError) -> str:
@@ -209,6 +202,24 @@ def _entry(name: str, status: os.stat_result, device: int) -> Entry:
         status.st_size,
         status.st_rdev,
     )
+
+
+def _attributes(where: str | int) -> tuple[ExtendedAttribute, ...]:
+    """Of an open file, or of what a path leads to, which is not followed if it is a link."""
+    follow = isinstance(where, int)
+    found: list[ExtendedAttribute] = []
+    size = 0
+    try:
+        for name in os.listxattr(where, follow_symlinks=follow):
+            found.append(ExtendedAttribute(name, os.getxattr(where, name, follow_symlinks=follow)))
+            size += len(name) + len(found[-1].value)
+            if size > MAX_ATTRIBUTES:
+                raise FileSystemError(f"more than {MAX_ATTRIBUTES} bytes of extended attributes")
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return ()
+        raise FileSystemError(f"extended attributes could not be read: {_reason(error)}") from error
+    return tuple(found)
 
 
 def _mount_of(fd: int) -> str:

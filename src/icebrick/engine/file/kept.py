@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from icebrick.engine.file import nodes
 from icebrick.engine.file.base import Entry
 from icebrick.engine.file.parent import Parent
-from icebrick.engine.file.pending import Item, Ledger, Pending
+from icebrick.engine.file.pending import FilesStats, Item, Ledger, Pending
 from icebrick.engine.file.reading import Readers
 from icebrick.progress import Task
 
@@ -23,6 +23,8 @@ class KeptFiles:
     pending: Pending
     entries: Sequence[Entry]
     contents: Mapping[int, bytes | None]
+    others: int
+    """How many more entries are as they were."""
 
 
 class Proof:
@@ -48,7 +50,7 @@ class Proof:
         for kept in waiting:
             lost = set() if proven else self._lost(kept)
             sizes = [kept.entries[place].size for place in kept.contents if place not in lost]
-            self._ledger.count(files_unmodified=len(sizes), bytes_total=sum(sizes))
+            self._ledger.add(FilesStats(files_unmodified=len(sizes), bytes_total=sum(sizes), others=kept.others))
             self._task.advance(sum(sizes))
             self._read_again(kept, lost)
             self._ledger.release(kept.pending)

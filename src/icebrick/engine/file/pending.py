@@ -102,11 +102,11 @@ class Ledger:
             if len(self.problems) < MAX_PROBLEMS:
                 self.problems.append(Problem(path or "/", str(error)))
 
-    def count(self, **counts: int) -> None:
+    def add(self, stats: FilesStats) -> None:
         """Add to the fields of `stats`."""
         with self._lock:
-            for name, count in counts.items():
-                setattr(self.stats, name, getattr(self.stats, name) + count)
+            for name in FilesStats.__slots__:
+                setattr(self.stats, name, getattr(self.stats, name) + getattr(stats, name))
 
     def opened(self, thing: Closable) -> None:
         """To be closed when nobody else will."""
@@ -141,6 +141,11 @@ class Ledger:
         self._set(item, line)
         self.release(item.within)
 
+    def give_up(self, item: Item, error: FileSystemError) -> None:
+        """The entry is not in the backup."""
+        self.note(item.path, error)
+        self.settle(item, None)
+
     def _set(self, item: Item, line: str | None) -> None:
         item.within.lines[item.place] = line
         if line is None or line is not item.before:
@@ -162,15 +167,16 @@ class Ledger:
         if tree is None or not pending.same:
             tree = self._writer.save(BlobType.TREE, nodes.join_tree(filter(None, pending.lines)))
         self.close(pending.directory)
+        item = pending.item
+        line = None if item is None else _line(item, pending, tree)
         with self._lock:
             self._held -= pending.held
-        item = pending.item
-        if item is None:
-            self.tree = tree
-            return None
-        line = _line(item, pending, tree)
-        kind = "dirs_unmodified" if line is item.before else "dirs_changed" if item.before else "dirs_new"
-        self.count(**{kind: 1})
+            if item is None:
+                self.tree = tree
+                return None
+            self.stats.dirs_unmodified += line is item.before
+            self.stats.dirs_changed += item.before is not None and line is not item.before
+            self.stats.dirs_new += item.before is None
         self._set(item, line)
         return item.within
 

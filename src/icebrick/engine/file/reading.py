@@ -1,4 +1,4 @@
-"""What threads besides the walk do: read what is new or changed, and save it."""
+"""What is new or changed is read and saved; each thread does a share that is worth the handing over."""
 
 from __future__ import annotations
 
@@ -8,147 +8,181 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from icebrick.engine.file import nodes
-from icebrick.engine.file.base import Directory, FileContent, check_numbers
-from icebrick.engine.file.chunks import CHUNK_SIZE, STRIPE, CutFile, Zeros
-from icebrick.engine.file.pending import Item, Ledger
+from icebrick.engine.file.base import FileContent, check_numbers
+from icebrick.engine.file.chunks import CHUNK_SIZE, STRIPE, CutFile, Zeros, save_small
+from icebrick.engine.file.pending import FilesStats, Item, Ledger
 from icebrick.errors import FileSystemError
-from icebrick.parallel import Slot, Workers
+from icebrick.parallel import Slot, Slots, Workers
 from icebrick.progress import Task
 from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import ID_SIZE
 from icebrick.repository.tree import ExtendedAttribute
 
+SMALL_FILE = 128 << 10
+"""Up to here what a file costs is mostly the interpreter's, which one thread at a time can use."""
 BATCH_FILES = 64
 BATCH_BYTES = STRIPE * CHUNK_SIZE
 """A larger file is no part of a batch: several threads may work at it."""
 _LONG_LIST = 1 << 16
 _TEXT_OF_ID = 67
 
+Attributes = Sequence[ExtendedAttribute]
 Work = Callable[[Slot], None]
 
 
 class Readers:
-    """Takes items one by one from the walk, and has them read by `workers`: small ones many at a time."""
+    """Takes items one by one from the walk: small files are read by the walk's own thread, others by `workers`."""
 
-    def __init__(self, ledger: Ledger, writer: BlobWriter, workers: Workers[Work], task: Task) -> None:
-        self._ledger, self._writer, self._workers, self._task = ledger, writer, workers, task
-        self._encoder = nodes.NodeEncoder()
-        self._zeros = Zeros(writer)
-        self._batch: list[Item] = []
-        self._bytes = 0
+    def __init__(self, ledger: Ledger, writer: BlobWriter, slots: Slots, workers: Workers[Work], task: Task) -> None:
+        self._ledger, self._slots, self._workers = ledger, slots, workers
+        self._reader = _Reader(ledger, writer, task)
+        self._small: list[Item] = []
+        self._medium: list[Item] = []
+        self._medium_bytes = 0
 
     def put(self, item: Item) -> None:
         """Have an entry that is no directory read."""
         try:
             check_numbers(item.entry)
         except FileSystemError as error:
-            self._give_up(item, error)
+            self._ledger.give_up(item, error)
             return
         size = item.entry.size if stat.S_ISREG(item.entry.mode) else 0
         if size > BATCH_BYTES:
             self._put_large(item)
-            return
-        self._bytes += size
-        self._batch.append(item)
-        if len(self._batch) >= BATCH_FILES or self._bytes >= BATCH_BYTES:
-            self.flush()
+        elif size > SMALL_FILE:
+            self._put_medium(item)
+        else:
+            self._small.append(item)
+            if len(self._small) >= BATCH_FILES:
+                self._read_small()
 
     def flush(self) -> None:
-        """Hand on what was put and waits for company."""
-        if self._batch:
-            self._workers.put(partial(self._read_batch, self._batch))
-            self._batch, self._bytes = [], 0
+        """See to all that was put and waits for company."""
+        self._hand_on_medium()
+        self._read_small()
+
+    def _read_small(self) -> None:
+        batch, self._small = self._small, []
+        if batch:
+            with self._slots.take() as slot:
+                self._reader.read_batch(batch, slot)
+
+    def _put_medium(self, item: Item) -> None:
+        self._medium.append(item)
+        self._medium_bytes += item.entry.size
+        if self._medium_bytes >= BATCH_BYTES:
+            self._hand_on_medium()
+
+    def _hand_on_medium(self) -> None:
+        batch, self._medium, self._medium_bytes = self._medium, [], 0
+        if batch:
+            self._workers.put(partial(self._reader.read_batch, batch))
 
     def _put_large(self, item: Item) -> None:
         """Hand on the file, part by part, until one of those who read it has come to its end."""
         try:
-            content = item.within.directory.open_file(item.entry.name)
+            large = self._reader.open_large(item)
         except FileSystemError as error:
-            self._give_up(item, error)
+            self._ledger.give_up(item, error)
             return
-        self._ledger.opened(content)
-        large = _LargeFile(item, content, self._cut(item, content))
         while large.begin_part():
-            self._workers.put(partial(self._read_part, large))
-        self._end_part(large)
+            self._workers.put(partial(self._reader.read_part, large))
+        self._reader.end_part(large)
 
-    def _read_part(self, large: _LargeFile, slot: Slot) -> None:
-        try:
-            self._advance(large.cut.save(slot.memory(large.cut.chunk), STRIPE))
-        except FileSystemError as error:
-            large.problem = error
-        self._end_part(large)
 
-    def _end_part(self, large: _LargeFile) -> None:
-        if not large.end_part():
-            return
-        self._ledger.close(large.content)
-        try:
-            large.check()
-            self._settle_file(large.item, large.cut)
-        except FileSystemError as error:
-            self._give_up(large.item, error)
+class _Reader:
+    """May be used from any thread."""
 
-    def _read_batch(self, batch: Sequence[Item], slot: Slot) -> None:
+    def __init__(self, ledger: Ledger, writer: BlobWriter, task: Task) -> None:
+        self._ledger, self._writer, self._task = ledger, writer, task
+        self._encoder = nodes.NodeEncoder()
+        self._zeros = Zeros(writer)
+
+    def read_batch(self, batch: Sequence[Item], slot: Slot) -> None:
+        """Settle each of the items."""
         buffer = slot.memory(CHUNK_SIZE)
-        self._advance(sum(self._read(item, buffer) for item in batch))
+        stats = FilesStats()
+        for item in batch:
+            try:
+                self._read(item, buffer, stats)
+            except FileSystemError as error:
+                self._ledger.give_up(item, error)
+        self._ledger.add(stats)
+        self._task.advance(stats.bytes_read)
 
-    def _read(self, item: Item, buffer: memoryview) -> int:
-        """Settle a small item; bytes read."""
-        form = stat.S_IFMT(item.entry.mode)
-        try:
-            if form == stat.S_IFREG:
-                return self._read_file(item, buffer)
-            attributes = self._attributes(item)
-            if form == stat.S_IFLNK:
-                tail = nodes.tail_of_link(attributes, item.within.directory.link_target(item.entry.name))
-            else:
-                tail = nodes.tail_of_other(attributes, item.entry.rdev)
-        except FileSystemError as error:
-            self._give_up(item, error)
+    def _read(self, item: Item, buffer: memoryview, stats: FilesStats) -> None:
+        directory, entry = item.within.directory, item.entry
+        if stat.S_ISREG(entry.mode):
+            with directory.open_file(entry.name) as content:
+                attributes = read_attributes(self._ledger, item.path, content.attributes)
+                if entry.size <= CHUNK_SIZE:
+                    ids, size = save_small(content, entry.size, self._writer, buffer)
+                else:
+                    cut = self._cut(item, content)
+                    cut.save(buffer, STRIPE)
+                    ids, size = cut.ids, cut.size
+            stats.bytes_read += size
+            self._settle_file(item, ids, size, attributes, stats)
+            return
+        attributes = read_attributes(self._ledger, item.path, partial(directory.attributes, entry.name))
+        if stat.S_ISLNK(entry.mode):
+            tail = nodes.tail_of_link(attributes, directory.link_target(entry.name))
         else:
-            self._ledger.count(others=1)
-            self._ledger.settle(item, item.head + tail)
-        return 0
-
-    def _read_file(self, item: Item, buffer: memoryview) -> int:
-        with item.within.directory.open_file(item.entry.name) as content:
-            cut = self._cut(item, content)
-            total = cut.save(buffer, STRIPE)
-        self._settle_file(item, cut)
-        return total
+            tail = nodes.tail_of_other(attributes, entry.rdev)
+        stats.others += 1
+        self._ledger.settle(item, item.head + tail)
 
     def _cut(self, item: Item, content: FileContent) -> CutFile:
         # the size that was listed, not what the file has grown to: so nobody can keep this going for ever
         return CutFile(content, item.entry.size, self._writer, self._zeros)
 
-    def _settle_file(self, item: Item, cut: CutFile) -> None:
-        ids = cut.ids
+    def open_large(self, item: Item) -> _LargeFile:
+        """Ready for its parts to be read."""
+        content = item.within.directory.open_file(item.entry.name)
+        self._ledger.opened(content)
+        return _LargeFile(item, content, self._cut(item, content))
+
+    def read_part(self, large: _LargeFile, slot: Slot) -> None:
+        """Save some chunks of the file."""
+        try:
+            size = large.cut.save(slot.memory(large.cut.chunk), STRIPE)
+            self._ledger.add(FilesStats(bytes_read=size))
+            self._task.advance(size)
+        except FileSystemError as error:
+            large.problem = error
+        self.end_part(large)
+
+    def end_part(self, large: _LargeFile) -> None:
+        """Settle the file if this was the last."""
+        if not large.end_part():
+            return
+        stats = FilesStats()
+        attributes = read_attributes(self._ledger, large.item.path, large.content.attributes)
+        self._ledger.close(large.content)
+        try:
+            large.check()
+            self._settle_file(large.item, large.cut.ids, large.cut.size, attributes, stats)
+        except FileSystemError as error:
+            self._ledger.give_up(large.item, error)
+        self._ledger.add(stats)
+
+    def _settle_file(self, item: Item, ids: bytes, size: int, attributes: Attributes, stats: FilesStats) -> None:
         if len(ids) > _LONG_LIST:
             self._ledger.hold(item.within, len(ids) // ID_SIZE * _TEXT_OF_ID)
         head = item.head
-        if cut.size != item.entry.size:
-            head = self._encoder.head(item.entry._replace(size=cut.size), nodes.encode_name(item.entry.name))
-        kind = "files_changed" if item.before else "files_new"
-        self._ledger.count(**{kind: 1, "bytes_total": cut.size})
-        self._ledger.settle(item, head + nodes.tail_of_file(self._attributes(item), ids))
-
-    def _attributes(self, item: Item) -> Sequence[ExtendedAttribute]:
-        return read_attributes(self._ledger, item.within.directory, item.path, item.entry.name)
-
-    def _give_up(self, item: Item, error: FileSystemError) -> None:
-        self._ledger.note(item.path, error)
-        self._ledger.settle(item, None)
-
-    def _advance(self, size: int) -> None:
-        self._ledger.count(bytes_read=size)
-        self._task.advance(size)
+        if size != item.entry.size:
+            head = self._encoder.head(item.entry._replace(size=size), nodes.encode_name(item.entry.name))
+        stats.files_new += item.before is None
+        stats.files_changed += item.before is not None
+        stats.bytes_total += size
+        self._ledger.settle(item, head + nodes.tail_of_file(attributes, ids))
 
 
-def read_attributes(ledger: Ledger, directory: Directory, path: str, name: str = "") -> Sequence[ExtendedAttribute]:
-    """Those of an entry, or of the directory itself; a failure is noted, and costs only them."""
+def read_attributes(ledger: Ledger, path: str, read: Callable[[], Attributes]) -> Attributes:
+    """What `read` returns; its failure is noted, and costs only the attributes."""
     try:
-        return directory.attributes(name)
+        return read()
     except FileSystemError as error:
         ledger.note(path, error)
         return ()
