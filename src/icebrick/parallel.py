@@ -74,12 +74,6 @@ class Slots:
         self._waiting: deque[threading.Condition] = deque()
         self._lock = threading.Lock()  # guards the two above
 
-    def pause(self, seconds: float) -> None:
-        """Sleep so long; not much longer than a second when it is asked for."""
-        while seconds > 0 and not self.asked:
-            time.sleep(min(seconds, 1.0))
-            seconds -= 1.0
-
     def check(self) -> None:
         """Interrupted when the run is to end; for who works for long without a slot."""
         self._stop.check()
