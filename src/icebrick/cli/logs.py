@@ -51,4 +51,6 @@ def start_logging(verbosity: int, *, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    # Warns of every connection beyond ten at once, which are as many as there are volumes at work.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     logging.getLogger("icebrick").setLevel(_LEVELS[min(verbosity, len(_LEVELS) - 1)])
