@@ -14,7 +14,8 @@ import pytest
 from icebrick.backend.local import LocalBackend
 from icebrick.engine.file.backup import backup_files
 from icebrick.engine.file.hosttree import HostTree
-from icebrick.engine.file.restore import FileRestoreOptions, restore_files
+from icebrick.engine.file.options import FileRestoreOptions
+from icebrick.engine.file.restore import restore_files
 from icebrick.engine.file.verify import verify_files
 from icebrick.filesystem.base import FileSystem
 from icebrick.filesystem.detect import detect

@@ -24,7 +24,7 @@ from icebrick.config.options import (
     SNAPSHOT,
     VERIFY,
 )
-from icebrick.engine.file.restore import FileRestoreOptions
+from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.engine.file.select import select
 from icebrick.errors import IcebrickError, UsageError
 from icebrick.repository.snapshot import Snapshot

@@ -13,7 +13,7 @@ from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.cli.restored import keep_receipt, keeping_receipt_of_mismatches, tell_restored
 from icebrick.engine.block.image import find_image
 from icebrick.engine.block.restore import dump_image
-from icebrick.engine.file.restore import FileRestoreOptions
+from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.errors import IncompleteError, UsageError
 from icebrick.progress import Progress
 from icebrick.repository.snapshot import Snapshot

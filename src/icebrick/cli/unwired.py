@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icebrick.engine.file.restore import Overwrite
+from icebrick.engine.file.options import Overwrite
 from icebrick.errors import UsageError
 from icebrick.workflow.request import BackupRequest, RestoreRequest
 from icebrick.workflow.scope import ScopeKind

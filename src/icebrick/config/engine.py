@@ -9,7 +9,7 @@ from typing import TypeVar
 from icebrick.config import options
 from icebrick.config.option import Option
 from icebrick.config.resolve import Resolved, Resolver, the_one_that_counts
-from icebrick.engine.file.restore import Overwrite
+from icebrick.engine.file.options import Overwrite
 from icebrick.errors import UsageError
 from icebrick.workflow.request import BackupRequest, RestoreRequest
 from icebrick.workflow.scope import Scope, ScopeKind

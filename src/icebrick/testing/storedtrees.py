@@ -11,8 +11,9 @@ from pathlib import Path
 from icebrick.backend.memory import MemoryBackend
 from icebrick.engine.file.backup import backup_files
 from icebrick.engine.file.hosttree import HostTree
+from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.engine.file.outcome import FileRestoreStats
-from icebrick.engine.file.restore import FileRestoreOptions, restore_files
+from icebrick.engine.file.restore import restore_files
 from icebrick.engine.file.select import EVERYTHING, Selection
 from icebrick.engine.file.verify import FileVerifyStats, verify_files
 from icebrick.filesystem.record import FILE_NAME

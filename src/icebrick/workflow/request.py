@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from icebrick.engine.file.restore import FileRestoreOptions, Overwrite
+from icebrick.engine.file.options import FileRestoreOptions, Overwrite
 from icebrick.errors import UsageError
 from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import LATEST, Selection

@@ -12,7 +12,8 @@ from pathlib import Path
 from icebrick.engine.file.backup import FILES_NAME
 from icebrick.engine.file.base import Problem
 from icebrick.engine.file.hosttree import HostTree
-from icebrick.engine.file.restore import FileRestoreOptions, restore_files
+from icebrick.engine.file.options import FileRestoreOptions
+from icebrick.engine.file.restore import restore_files
 from icebrick.engine.file.select import Selection
 from icebrick.engine.file.verify import verify_files
 from icebrick.errors import FileSystemError, RepositoryError, UsageError

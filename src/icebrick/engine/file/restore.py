@@ -10,8 +10,6 @@ import os
 import stat
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
 from icebrick.engine.file.attributes import Outcome, has_attributes, set_attributes
 from icebrick.engine.file.content import (
@@ -23,8 +21,9 @@ from icebrick.engine.file.content import (
     holds_content,
     parts_of,
 )
+from icebrick.engine.file.options import FileRestoreOptions, Overwrite
 from icebrick.engine.file.outcome import FileRestoreStats, Tally
-from icebrick.engine.file.select import EVERYTHING, Selection, TreePath
+from icebrick.engine.file.select import TreePath
 from icebrick.engine.file.target import Identity, find_entry, identity, link_entry, pinned, remove_entry
 from icebrick.engine.file.walk import Visitor, Walk, WalkOptions
 from icebrick.errors import FileSystemError
@@ -37,27 +36,6 @@ _FORMS = {"file": stat.S_IFREG, "symlink": stat.S_IFLNK, "dev": stat.S_IFBLK, "c
 _FORMS |= {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK}
 _DEVICES = (stat.S_IFBLK, stat.S_IFCHR)
 _GUARDED = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-
-class Overwrite(Enum):
-    """What happens to a file that is there already; directories stay, and get their attributes but for NEVER."""
-
-    ALWAYS = "always"
-    """Its content is compared, and what differs is written."""
-    IF_CHANGED = "if-changed"
-    """The same, but one whose size, time and attributes are right is believed to have the right content."""
-    IF_NEWER = "if-newer"
-    """Only when the backup's is newer."""
-    NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True)
-class FileRestoreOptions:
-    """`delete_extra` removes what the backup has not, as far as it is selected, and lies on the same mount."""
-
-    selection: Selection = EVERYTHING
-    overwrite: Overwrite = Overwrite.ALWAYS
-    delete_extra: bool = False
 
 
 def restore_files(

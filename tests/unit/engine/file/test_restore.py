@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from icebrick.engine.file.options import FileRestoreOptions, Overwrite
 from icebrick.engine.file.outcome import FileRestoreStats
-from icebrick.engine.file.restore import FileRestoreOptions, Overwrite
 from icebrick.engine.file.select import select
 from icebrick.testing.oddtree import describe, plant
 from icebrick.testing.storedtrees import StoredTree, store_folder

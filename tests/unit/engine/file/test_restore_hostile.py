@@ -15,8 +15,8 @@ import pytest
 
 from icebrick.engine.file import restore, walk
 from icebrick.engine.file import target as target_module
+from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.engine.file.outcome import FileRestoreStats
-from icebrick.engine.file.restore import FileRestoreOptions
 from icebrick.errors import FileSystemError
 from icebrick.repository.ids import BlobType
 from icebrick.repository.timestamp import Timestamp
