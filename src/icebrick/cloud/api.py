@@ -1,4 +1,4 @@
-"""Cinder's REST API as JSON: one microversion, one place for paging, retries and errors.
+"""A service's REST API as JSON, Cinder's or Nova's: one microversion, one place for paging, retries and errors.
 
 Plain requests through the SDK's session, not the SDK's resource classes: those keep stale state, send back
 what was not changed, and lose the place in a listing when a volume vanishes (docs/design/decisions/0003).
@@ -30,14 +30,14 @@ class Response(Protocol):
 
 
 class Session(Protocol):
-    """The SDK's adapter of the block-storage service."""
+    """keystoneauth's adapter of one service."""
 
     def request(
         self, url: str, method: str, *, microversion: str, json: Mapping[str, Any] | None, params: Mapping[str, str]
     ) -> Response: ...
 
 
-class CinderApi:
+class RestApi:
     """Requests below /v3. `doing` completes the sentence "cannot ..." of an error, with the id in it."""
 
     def __init__(self, session: Session, microversion: str, waiter: Waiter) -> None:

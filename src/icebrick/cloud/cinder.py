@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from icebrick.cloud.api import CinderApi, Json
+from icebrick.cloud.api import Json, RestApi
 from icebrick.cloud.base import (
     Attachment,
     Cloud,
@@ -60,7 +60,7 @@ class Login:
 class CinderCloud(Cloud):
     """Built by `session.connect`; `close` when done."""
 
-    def __init__(self, api: CinderApi, login: Login, waiter: Waiter) -> None:
+    def __init__(self, api: RestApi, login: Login, waiter: Waiter) -> None:
         self._api = api
         self._login = login
         self._lifecycle = Lifecycle(api, waiter)

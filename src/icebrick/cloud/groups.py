@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from icebrick.cloud.api import CinderApi, Json
+from icebrick.cloud.api import Json, RestApi
 from icebrick.cloud.base import Group, GroupSnapshot, GroupSpec, Project, VolumeSnapshot
 from icebrick.cloud.lifecycle import Lifecycle, found_by
 from icebrick.cloud.records import snapshot_from, volume_from
@@ -33,7 +33,7 @@ class _Types:
 class CinderGroups:
     """Of one login; what each method promises is said in `Cloud`."""
 
-    def __init__(self, api: CinderApi, project: Project, lifecycle: Lifecycle) -> None:
+    def __init__(self, api: RestApi, project: Project, lifecycle: Lifecycle) -> None:
         self._api = api
         self._project = project
         self._lifecycle = lifecycle

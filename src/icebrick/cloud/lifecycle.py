@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from icebrick.cloud.api import CinderApi, Json
+from icebrick.cloud.api import Json, RestApi
 from icebrick.cloud.wait import Resource, S, T, Waiter
 from icebrick.errors import CloudError, ResourceMissingError, UnexpectedStateError
 
@@ -18,7 +18,7 @@ _AVAILABLE = frozenset({"available"})
 class Lifecycle:
     """Of all kinds alike."""
 
-    def __init__(self, api: CinderApi, waiter: Waiter) -> None:
+    def __init__(self, api: RestApi, waiter: Waiter) -> None:
         self._api = api
         self._waiter = waiter
 

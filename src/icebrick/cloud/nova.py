@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from icebrick.cloud.api import CinderApi, Json
+from icebrick.cloud.api import Json, RestApi
 from icebrick.cloud.base import Cloud
 from icebrick.cloud.servers import ServerAttachment, Servers
 from icebrick.cloud.wait import Resource, Waiter
@@ -38,7 +38,7 @@ _CHANGING = frozenset({"changing"})
 class NovaServers(Servers):
     """Nova's word and Cinder's together: each ends its part at another moment."""
 
-    def __init__(self, api: CinderApi, cloud: Cloud, waiter: Waiter) -> None:
+    def __init__(self, api: RestApi, cloud: Cloud, waiter: Waiter) -> None:
         self._api = api
         self._cloud = cloud
         self._waiter = waiter

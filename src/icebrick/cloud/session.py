@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from icebrick import __version__
-from icebrick.cloud.api import CinderApi
+from icebrick.cloud.api import RestApi
 from icebrick.cloud.base import Cloud, Project
 from icebrick.cloud.cinder import CinderCloud, Login
 from icebrick.cloud.nova import NovaServers
@@ -79,7 +79,7 @@ def _cloud(connection: Any, doing: str, waiter: Waiter) -> CinderCloud:
         return waiter.retry(lambda: _servers(connection, cloud, waiter))
 
     login = Login(project, _ADMIN in access.role_names, in_project, find_servers, connection.close)
-    return CinderCloud(CinderApi(service, microversion, waiter), login, waiter)
+    return CinderCloud(RestApi(service, microversion, waiter), login, waiter)
 
 
 def _rescoped(connection: Any, access: Any, project_id: str, waiter: Waiter) -> CinderCloud:
@@ -100,7 +100,7 @@ def _servers(connection: Any, cloud: Cloud, waiter: Waiter) -> NovaServers:
         service = _service(connection, _COMPUTE, "2")
         _, newest = _microversions(service, doing)
     microversion = _dotted(min(newest or _COMPUTE_OLDEST, _COMPUTE_NEWEST))
-    return NovaServers(CinderApi(service, microversion, waiter), cloud, waiter)
+    return NovaServers(RestApi(service, microversion, waiter), cloud, waiter)
 
 
 def _service(connection: Any, kind: str, major: str) -> Any:

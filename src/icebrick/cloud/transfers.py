@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from icebrick.cloud.api import CinderApi
+from icebrick.cloud.api import RestApi
 from icebrick.cloud.base import Transfer
 from icebrick.errors import CloudError
 from icebrick.secret import Secret
@@ -14,7 +14,7 @@ from icebrick.secret import Secret
 class CinderTransfers:
     """Of one login; what each method promises is said in `Cloud`."""
 
-    def __init__(self, api: CinderApi) -> None:
+    def __init__(self, api: RestApi) -> None:
         self._api = api
 
     def transfers(self, *, of_all: bool) -> Sequence[Transfer]:

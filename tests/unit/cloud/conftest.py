@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 from tests.unit.cloud.fakesession import FakeClock, FakeSession
 
-from icebrick.cloud.api import CinderApi
+from icebrick.cloud.api import RestApi
 from icebrick.cloud.base import Project
 from icebrick.cloud.cinder import CinderCloud, Login
 from icebrick.cloud.wait import Pace
@@ -39,4 +39,4 @@ def cinder_cloud(session: FakeSession, *, admin: bool) -> CinderCloud:
         find_servers=lambda cloud: FakeCloud().servers(),
         close=lambda: None,
     )
-    return CinderCloud(CinderApi(session, "3.60", waiter), login, waiter)
+    return CinderCloud(RestApi(session, "3.60", waiter), login, waiter)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from tests.unit.cloud.fakesession import FakeClock, FakeSession, in_turn
 
-from icebrick.cloud.api import CinderApi
+from icebrick.cloud.api import RestApi
 from icebrick.cloud.lifecycle import Lifecycle
 from icebrick.cloud.wait import Resource
 from icebrick.errors import Interrupted
@@ -32,7 +32,7 @@ def stop() -> Stop:
 @pytest.fixture
 def lifecycle(stop: Stop) -> Lifecycle:
     waiter = FakeClock().waiter(stop=stop)
-    return Lifecycle(CinderApi(FakeSession(), "3.60", waiter), waiter)
+    return Lifecycle(RestApi(FakeSession(), "3.60", waiter), waiter)
 
 
 def asking(stop: Stop, *states: str) -> Callable[[], Thing]:
