@@ -46,79 +46,79 @@ def in_memory() -> FileTree:
 
 
 @pytest.fixture(params=["on_host", "in_memory"])
-def root(request: pytest.FixtureRequest) -> Iterator[Directory]:
+def top(request: pytest.FixtureRequest) -> Iterator[Directory]:
     tree: FileTree = request.getfixturevalue(request.param)
     with closing(tree.open_root()) as directory:
         yield directory
 
 
-def test_the_root_has_no_name(root: Directory) -> None:
-    assert root.entry.name == ""
-    assert stat.S_ISDIR(root.entry.mode)
+def test_the_root_has_no_name(top: Directory) -> None:
+    assert top.entry.name == ""
+    assert stat.S_ISDIR(top.entry.mode)
 
 
-def test_a_listing_tells_all_entries_and_their_kinds(root: Directory) -> None:
-    listing = root.list()
+def test_a_listing_tells_all_entries_and_their_kinds(top: Directory) -> None:
+    listing = top.list()
     kinds = {entry.name: stat.S_IFMT(entry.mode) for entry in listing.entries}
     assert kinds == {"file": stat.S_IFREG, "folder": stat.S_IFDIR, "link": stat.S_IFLNK, "fifo": stat.S_IFIFO}
     assert listing.problems == ()
     assert {entry.size for entry in listing.entries if entry.name == "file"} == {len(CONTENT)}
 
 
-def test_a_file_is_read_in_pieces_to_its_end(root: Directory) -> None:
+def test_a_file_is_read_in_pieces_to_its_end(top: Directory) -> None:
     buffer = memoryview(bytearray(8))
     pieces = []
-    with root.open_file("file") as content:
+    with top.open_file("file") as content:
         while length := content.read_into(buffer):
             pieces.append(bytes(buffer[:length]))
     assert b"".join(pieces) == CONTENT
     assert {len(piece) for piece in pieces[:-1]} == {8}
 
 
-def test_what_is_skipped_is_not_read(root: Directory) -> None:
+def test_what_is_skipped_is_not_read(top: Directory) -> None:
     buffer = memoryview(bytearray(100))
-    with root.open_file("file") as content:
+    with top.open_file("file") as content:
         content.skip(5)
         assert bytes(buffer[: content.read_into(buffer)]) == CONTENT[5:]
 
 
-def test_attributes_are_those_of_the_entry_of_the_open_file_or_of_the_directory(root: Directory) -> None:
-    assert root.attributes("file") == (ATTRIBUTE,)
-    with root.open_file("file") as content:
+def test_attributes_are_those_of_the_entry_of_the_open_file_or_of_the_directory(top: Directory) -> None:
+    assert top.attributes("file") == (ATTRIBUTE,)
+    with top.open_file("file") as content:
         assert content.attributes() == (ATTRIBUTE,)
-    with closing(root.open_directory("folder")) as folder:
+    with closing(top.open_directory("folder")) as folder:
         assert folder.attributes() == (ATTRIBUTE,)
-    assert root.attributes("link") == ()
+    assert top.attributes("link") == ()
 
 
-def test_a_directory_stays_open_when_the_one_above_is_closed(root: Directory) -> None:
-    folder = root.open_directory("folder")
+def test_a_directory_stays_open_when_the_one_above_is_closed(top: Directory) -> None:
+    folder = top.open_directory("folder")
     with closing(folder.open_directory("below")) as below:
         folder.close()
         assert below.list().entries == []
         assert below.entry.name == "below"
 
 
-def test_links_are_read_and_not_followed(root: Directory) -> None:
-    assert root.link_target("link") == "folder"
+def test_links_are_read_and_not_followed(top: Directory) -> None:
+    assert top.link_target("link") == "folder"
     with pytest.raises(FileSystemError):
-        root.open_directory("link")
+        top.open_directory("link")
     with pytest.raises(FileSystemError):
-        root.open_file("link")
+        top.open_file("link")
 
 
 @pytest.mark.parametrize("name", ["folder", "fifo", "missing"])
-def test_only_regular_files_are_opened_as_files(root: Directory, name: str) -> None:
+def test_only_regular_files_are_opened_as_files(top: Directory, name: str) -> None:
     with pytest.raises(FileSystemError):
-        root.open_file(name)
+        top.open_file(name)
 
 
 @pytest.mark.parametrize("name", ["file", "fifo", "missing"])
-def test_only_directories_are_opened_as_directories(root: Directory, name: str) -> None:
+def test_only_directories_are_opened_as_directories(top: Directory, name: str) -> None:
     with pytest.raises(FileSystemError):
-        root.open_directory(name)
+        top.open_directory(name)
 
 
-def test_what_is_no_link_has_no_target(root: Directory) -> None:
+def test_what_is_no_link_has_no_target(top: Directory) -> None:
     with pytest.raises(FileSystemError):
-        root.link_target("file")
+        top.link_target("file")

@@ -155,7 +155,7 @@ class _Walk:
             name = nodes.encode_name(entry.name)
             head = self._encoder.head(entry, name)
             node = before.get(name) if before else None
-            unchanged = node is not None and node.startswith(head)
+            unchanged = node is not None and nodes.has_head(node, head)
             form = stat.S_IFMT(entry.mode)
             if form == stat.S_IFDIR:
                 below.append(Item(pending, place, entry, head, node, unchanged))

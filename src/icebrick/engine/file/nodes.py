@@ -36,6 +36,7 @@ _OPENING, _CLOSING = '{"nodes":[', "]}\n"
 _BOUNDARY = re.compile(r'(?<=\}),(?=\{"name":"(?:[^"\\]|\\.)*","type":")')
 _NAME, _TYPE = '{"name":', ',"type":"'
 _CONTENT, _SUBTREE, _SUBTREE_END = '"content":[', ',"subtree":"', '"}'
+_TAILS = ('"content":', '"linktarget":', '"extended_attributes":', '"device":')
 _TIMES_KEPT = 1 << 14
 
 
@@ -85,6 +86,11 @@ def encode_name(name: str) -> str:
     if _PLAIN.fullmatch(name):
         return f'"{name}"'
     return gojson.encode(gojson.quote(name)).decode()
+
+
+def has_head(node: str, head: str) -> bool:
+    """Whether the node is one with exactly this head."""
+    return node.startswith(head) and node.startswith(_TAILS, len(head))
 
 
 def tail_of_file(attributes: Sequence[ExtendedAttribute], content: bytes) -> str:

@@ -129,7 +129,8 @@ class _Reader:
         if stat.S_ISLNK(entry.mode):
             tail = nodes.tail_of_link(attributes, directory.link_target(entry.name))
         else:
-            tail = nodes.tail_of_other(attributes, entry.rdev)
+            is_device = stat.S_ISBLK(entry.mode) or stat.S_ISCHR(entry.mode)
+            tail = nodes.tail_of_other(attributes, entry.rdev if is_device else 0)
         stats.others += 1
         self._ledger.settle(item, item.head + tail)
 
