@@ -9,6 +9,7 @@ from icebrick.cli.invocation import this_invocation
 from icebrick.cli.narrowing import selecting
 from icebrick.cli.output import write_stdout
 from icebrick.cli.repository import opened_images
+from icebrick.workflow.archive import dump_archive
 from icebrick.workflow.browse import dump_file, find_path
 from icebrick.workflow.select import Narrowing, Selection, choose_any
 
@@ -23,8 +24,9 @@ icebrick -r /srv/backup dump 4f0b9f6e /files/etc --archive tar | tar -tv
 @command("dump", examples=EXAMPLES)
 @selecting
 @click.argument("path", metavar="PATH")
-def dump(path: str, selection: Selection, narrowing: Narrowing) -> None:
-    """Write a file of a snapshot to standard output, byte by byte as it was.
+@click.option("--archive", type=click.Choice(["tar"]), help="Write a directory, and all that is below.")
+def dump(path: str, archive: str | None, selection: Selection, narrowing: Narrowing) -> None:
+    """Write a file of a snapshot to standard output, byte by byte as it was; or a directory as an archive.
 
     Paths begin at the snapshot's root: a volume's files are below /files, its image is /volume.raw.
     """
@@ -32,4 +34,9 @@ def dump(path: str, selection: Selection, narrowing: Narrowing) -> None:
     with opened_images(invocation) as images:
         snapshot = choose_any(images.snapshots, selection, narrowing)
         found = find_path(images.store, snapshot, path)
-        dump_file(found, images.store, write_stdout, invocation.progress)
+        if archive is None:
+            dump_file(found, images.store, write_stdout, invocation.progress)
+            return
+        left_out = dump_archive(found, images.store, write_stdout)
+    for problem in left_out:
+        invocation.output.warn(f"{problem.path} is left out: {problem.reason}")

@@ -13,8 +13,9 @@ from icebrick.engine.file.outcome import shown
 from icebrick.engine.file.select import EVERYTHING, Selected, Selection, TreePath
 from icebrick.engine.file.walk import load_tree
 from icebrick.errors import CorruptDataError, RepositoryError, UsageError
-from icebrick.progress import Progress
+from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blobstore import BlobStore
+from icebrick.repository.ids import ID_SIZE, BlobType
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.tree import MODE_DIR, Node
 
@@ -129,7 +130,21 @@ def search_snapshot(search: Search, snapshot: Snapshot) -> Iterator[Found]:
 def dump_file(file: Found, store: BlobStore, write: Callable[[Data], None], progress: Progress) -> None:
     """Hand the content of a regular file to `write`, in order. UsageError for anything else, CorruptDataError."""
     if file.node.type != "file":
-        raise UsageError(f"{file.shown} is no file, but a {file.node.type}", hint="'icebrick ls' shows what there is.")
-    content = file.node.content
-    size = int(store.places(content).sizes.sum())  # what counts, whatever the node says
-    dump_image(StoredImage(size, content), store, write, progress=progress)
+        hint = "With --archive tar a directory is written with all below." if file.node.type == "dir" else None
+        raise UsageError(f"{file.shown} is no file, but a {file.node.type}", hint=hint)
+    dump_content(file.node, store, write, progress)
+
+
+def dump_content(node: Node, store: BlobStore, write: Callable[[Data], None], progress: Progress = NO_PROGRESS) -> None:
+    """The same, of a node that is a regular file."""
+    content = node.content
+    if len(content) <= ID_SIZE:  # most files; not worth any threads
+        for blob_id in [content] if content else []:
+            write(store.load(BlobType.DATA, blob_id))
+        return
+    dump_image(StoredImage(content_size(node, store), content), store, write, progress=progress)
+
+
+def content_size(node: Node, store: BlobStore) -> int:
+    """Of what is stored, in bytes: that counts, whatever the node says. CorruptDataError when something is missing."""
+    return int(store.places(node.content).sizes.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from icebrick.repository.ids import BlobType
 from icebrick.repository.repository import Repository, open_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import Timestamp
-from icebrick.repository.tree import MODE_DIR, Node, encode_tree
+from icebrick.repository.tree import MODE_DEVICE, MODE_DIR, Node, encode_tree
 from icebrick.secret import Secret
 from icebrick.testing.repositories import Tree, add_tree
 
@@ -274,6 +275,40 @@ def test_dump_writes_an_empty_file(dump: Dump, ids: tuple[str, str]) -> None:
 def test_dump_writes_an_image(icebrick: Icebrick, dump: Dump, location: Path, disk: Path) -> None:
     assert icebrick("backup", "--image", disk, "--name", "disk1").code == 0
     assert dump("latest", "volume.raw", "--image-name", "disk1") == disk.read_bytes()
+
+
+def test_dump_writes_a_directory_as_an_archive(dump: Dump, ids: tuple[str, str]) -> None:
+    with tarfile.open(fileobj=io.BytesIO(dump(ids[0], "/files/home", "--archive", "tar"))) as archive:
+        notes = archive.extractfile("files/home/anna/notes")
+        assert archive.getnames() == [
+            "files/home",
+            "files/home/anna",
+            "files/home/anna/empty",
+            "files/home/anna/notes",
+        ]
+        assert notes is not None
+        assert notes.read() == NOISE
+
+
+def test_what_tar_cannot_hold_is_told(icebrick: Icebrick, repository: Repository) -> None:
+    with repository.load_index().writer() as writer:
+        nodes = [Node("odd", type="dev", mode=MODE_DEVICE, device=1 << 63), Node("talk", type="socket")]
+        tree = writer.save(BlobType.TREE, encode_tree(nodes))
+    save(repository, tree)
+    ran = icebrick("dump", "latest", "/", "--archive", "tar")
+    assert ran.code == 0
+    assert "/odd is left out: a tar archive cannot hold it" in ran.err
+    assert "/talk is left out: a tar archive cannot hold a socket" in ran.err
+
+
+@pytest.mark.damages_repository("a blob is missing")
+@pytest.mark.parametrize("lost", [Node("lost", content=bytes(32)), directory("lost", bytes(32))])
+def test_an_archive_that_is_not_whole_is_a_failure(icebrick: Icebrick, repository: Repository, lost: Node) -> None:
+    with repository.load_index().writer() as writer:
+        tree = writer.save(BlobType.TREE, encode_tree([lost]))
+    save(repository, tree)
+    ran = icebrick("dump", "latest", "/", "--archive", "tar")
+    assert (ran.code, "error: " in ran.err) == (1, True)
 
 
 @pytest.mark.parametrize(("path", "problem"), [("/files", "is no file, but a dir"), ("/files/link", "a symlink")])
