@@ -84,10 +84,8 @@ def this_host(settings: AgentSettings) -> Host:
 
 
 @contextmanager
-def volume_run(
-    host: Host, cloud: Cloud, repository: Repository, progress: Progress, *, cold: bool = False
-) -> Iterator[tuple[VolumeAccess, Images]]:
-    """A run that works on volumes: alive for others to see, dead runs cleared up, the repository locked and read.
+def cloud_run(host: Host, cloud: Cloud, *, cold: bool = False) -> Iterator[VolumeAccess]:
+    """A run that works on volumes: alive for others to see, dead runs cleared up.
 
     A `cold` one takes volumes from their servers before it freezes them.
     """
@@ -99,9 +97,17 @@ def volume_run(
     with host.registry.living(run, scope=cloud.project().id) as living:
         clean_up_first(cloud, host.connector, host.registry)
         access = VolumeAccess(cloud, host.connector, properties, run, cold=cold)
-        with repository.lock(wait=host.lock_wait):
-            yield access, load_images(repository, progress)
+        yield access
         living.cleared = not (access.leftovers or access.failed.is_set())
+
+
+@contextmanager
+def volume_run(
+    host: Host, cloud: Cloud, repository: Repository, progress: Progress, *, cold: bool = False
+) -> Iterator[tuple[VolumeAccess, Images]]:
+    """The same, with a repository that is locked and read."""
+    with cloud_run(host, cloud, cold=cold) as access, repository.lock(wait=host.lock_wait):
+        yield access, load_images(repository, progress)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from icebrick.app import Host, volume_run
+from icebrick.app import Host, cloud_run
 from icebrick.backend.local import LocalBackend
 from icebrick.cloud.base import VolumeSettings, VolumeSpec
 from icebrick.progress import NO_PROGRESS
@@ -20,9 +20,9 @@ from icebrick.testing.fakerecords import GIB
 from icebrick.testing.images import PASSWORD, small_repository
 from icebrick.testing.restic import Restic
 from icebrick.workflow.backup import plan_backup, run_backup
+from icebrick.workflow.destination import OneDestination, opened_destination
 from icebrick.workflow.living import RunRegistry
 from icebrick.workflow.parallel import new_capacity
-from icebrick.workflow.saving import opened_saver
 from icebrick.workflow.scope import Scope, ScopeKind
 
 SETTINGS = VolumeSettings("web", "of web1 ☂", {"owner": "anna"}, {"os_distro": "debian"}, bootable=True, read_only=True)
@@ -42,11 +42,11 @@ def stored(restic: str, tmp_path: Path) -> tuple[str, Restic]:
     host = Host(connector, RunRegistry(tmp_path / "state", "fakehost"), lock_wait=timedelta())
     repository, capacity = open_repository(backend, PASSWORD), new_capacity(1)
     with (
-        volume_run(host, cloud, repository, NO_PROGRESS) as (access, images),
-        opened_saver(repository, images.store, capacity.slots) as saver,
+        cloud_run(host, cloud) as access,
+        opened_destination(repository, capacity.slots, NO_PROGRESS, lock_wait=timedelta()) as destination,
     ):
-        plan = plan_backup(cloud, images.snapshots, Scope(ScopeKind.VOLUMES, (volume.id,)))
-        report = run_backup(plan, access, saver, capacity, NO_PROGRESS)
+        plan = plan_backup(cloud, Scope(ScopeKind.VOLUMES, (volume.id,)))
+        report = run_backup(plan, access, OneDestination(destination), capacity, NO_PROGRESS)
     assert report.failures == ()
     return volume.id, Restic(restic, tmp_path / "repository", PASSWORD.reveal())
 

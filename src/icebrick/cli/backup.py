@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from icebrick.app import image_run, opened_cloud, this_host, volume_run
+from icebrick.app import cloud_run, image_run, opened_cloud, this_host
 from icebrick.attach.device import open_image
 from icebrick.cli.command import command, refuse_all_but, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import Output, counted, size_text, table
+from icebrick.cli.repositories import Compared, opened_repositories
 from icebrick.cli.repository import lock_wait, opened_repository
-from icebrick.cli.summary import backup_table, seconds_text
+from icebrick.cli.summary import backup_table, group_line, seconds_text
 from icebrick.cli.unwired import refuse_backup
 from icebrick.config.options import BACKUP, TAG
 from icebrick.errors import IcebrickError, IncompleteError, Interrupted, UsageError
@@ -89,50 +91,52 @@ def _run(invocation: Invocation, request: BackupRequest) -> None:
     capacity = new_capacity(settings.engine.parallel, stop=invocation.stop)
     with (
         opened_cloud(settings.cloud, capacity.stop) as cloud,
-        opened_repository(invocation, cloud.project().id) as repository,
-        volume_run(this_host(settings.agent), cloud, repository, progress, cold=request.cold) as (access, images),
-        opened_saver(repository, images.store, capacity.slots) as saver,
+        opened_repositories(invocation, cloud) as repositories,
+        cloud_run(this_host(settings.agent), cloud, cold=request.cold) as access,
     ):
-        plan = plan_backup(cloud, images.snapshots, request.scope, tags=request.tags)
+        plan = plan_backup(cloud, request.scope, tags=request.tags)
         _warn(invocation.output, plan)
-        report = run_backup(plan, access, saver, capacity, progress)
-    tell(invocation.output, report, {planned.volume.id: planned.volume.name for planned in plan.backups})
+        with repositories.destinations(plan.volumes, capacity.slots) as destinations:
+            report = run_backup(plan, access, destinations, capacity, progress)
+    tell(invocation.output, report, {volume.id: volume.name for volume in plan.volumes})
 
 
 def _plan(invocation: Invocation, request: BackupRequest) -> None:
     with (
         opened_cloud(invocation.settings.cloud) as cloud,
-        opened_repository(invocation, cloud.project().id) as repository,
+        opened_repositories(invocation, cloud) as repositories,
     ):
-        plan = plan_backup(cloud, list(repository.snapshots()), request.scope, tags=request.tags)
+        plan = plan_backup(cloud, request.scope, tags=request.tags)
+        compared, failures = repositories.compare(plan.volumes)
     _warn(invocation.output, plan)
+    plan = replace(plan, failures=(*plan.failures, *failures))
     record = {
         "message_type": "plan",
         "backups": [
             {
-                "volume_id": planned.volume.id,
-                "name": planned.volume.name,
-                "project_id": planned.volume.project_id,
-                "group_id": planned.volume.group_id,
-                "size_gib": planned.volume.size,
-                "status": planned.volume.status,
-                "parent_id": None if planned.parent is None else planned.parent.id,
+                "volume_id": each.volume.id,
+                "name": each.volume.name,
+                "project_id": each.volume.project_id,
+                "group_id": each.volume.group_id,
+                "size_gib": each.volume.size,
+                "status": each.volume.status,
+                "parent_id": None if each.parent is None else each.parent.id,
             }
-            for planned in plan.backups
+            for each in compared
         ],
         "skipped": to_json(plan.skipped),
         "failures": to_json(plan.failures),
     }
-    invocation.output.result(_plan_text(plan), record)
+    invocation.output.result(_plan_text(plan, compared), record)
 
 
-def _plan_text(plan: BackupPlan) -> str:
+def _plan_text(plan: BackupPlan, compared: Sequence[Compared]) -> str:
     rows = []
-    for planned in plan.backups:
-        volume, parent = planned.volume, planned.parent
+    for each in compared:
+        volume, parent = each.volume, each.parent
         against = "nothing" if parent is None else f"snapshot {(parent.id or '')[:8]}"
         rows.append((volume.id, volume.project_id, volume.name, f"{volume.size} GiB", volume.status, against))
-    size = sum(planned.volume.size for planned in plan.backups)
+    size = sum(each.volume.size for each in compared)
     return "\n".join(
         [
             table(("volume", "project", "name", "size", "status", "compared with"), rows),
@@ -153,9 +157,13 @@ def tell(output: Output, report: BackupReport, names: Mapping[str, str]) -> None
     attempts = len(report.backups) + len(report.failures) + len(report.not_begun)
     if attempts > 1 or report.backups or output.as_json:
         text = backup_table(report, names) if attempts > 1 else "\n".join(map(_line, report.backups))
+        text = "\n".join([text, *map(group_line, report.groups)])
         output.result(text, {"message_type": "summary", **to_json(report)})
     for skipped in report.skipped:
         output.say(f"skipped volume {skipped.volume_id}: it {skipped.reason}")
+    for group in report.groups:
+        if not group.complete:
+            output.warn(f"{group_line(group)}: it cannot be restored as a group, only volume by volume")
     output.warn_of_leftovers(report.leftovers)
     _fail(output, report, attempts)
 

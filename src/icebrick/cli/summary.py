@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from icebrick.cli.output import size_text, table
 from icebrick.workflow.naming import volume_of_path
-from icebrick.workflow.report import BackupReport, Failure, ImageBackup
+from icebrick.workflow.report import BackupReport, Failure, GroupBackup, ImageBackup
 
 _HEAD = ("volume", "name", "result", "snapshot", "read", "new", "stored", "time", "reason")
 
@@ -39,6 +39,19 @@ def _done(backup: ImageBackup, names: Mapping[str, str]) -> tuple[str, ...]:
 def _failed(failure: Failure, names: Mapping[str, str]) -> tuple[str, ...]:
     name = names.get(failure.volume_id or "", "")
     return (failure.volume_id or failure.subject, name, "failed", "", "", "", "", "", failure.message)
+
+
+def group_line(group: GroupBackup) -> str:
+    """What there is of the group as of one moment."""
+    consistency = {
+        True: "consistent",
+        False: "not of one instant, which its type does not promise",
+        None: "whether of one instant, an administrator can tell",
+    }[group.consistent]
+    state = f"restore point of {group.members} volumes, {consistency}"
+    if not group.complete:
+        state = f"no restore point, {group.backed_up} of {group.members} volumes"
+    return f"group {group.group_id} {group.name}".rstrip() + f": {state}"
 
 
 def seconds_text(backup: ImageBackup) -> str:

@@ -11,7 +11,6 @@ from icebrick.workflow.scope import ScopeKind
 def refuse_backup(request: BackupRequest) -> None:
     _refuse(
         {
-            "consistency-groups": request.scope.kind is ScopeKind.GROUPS,
             "recreate-vol-on-error": request.recreate_on_error,
             f"mode {request.mode}": request.mode != "blocks",
         }

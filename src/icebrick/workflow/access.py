@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 
 from icebrick.attach.base import Connector, HostDevice
 from icebrick.blockdev import BlockSource, BlockTarget
-from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSnapshot, VolumeSpec
+from icebrick.cloud.base import Cloud, GroupSnapshot, Mode, Volume, VolumeSnapshot, VolumeSpec
 from icebrick.cloud.cold import detached
-from icebrick.cloud.temporary import attached, temporary_clone, temporary_snapshot, unfinished_clone, unfinished_volume
+from icebrick.cloud.temporary import (
+    attached,
+    temporary_clone,
+    temporary_group_snapshot,
+    temporary_snapshot,
+    unfinished_clone,
+    unfinished_volume,
+)
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.run import Run
 
@@ -40,6 +47,14 @@ class VolumeAccess:
             with self._cold([volume.id]):
                 snapshot = made.enter_context(temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers))
             yield snapshot
+
+    @contextmanager
+    def frozen_group(self, group_id: str, volume_ids: Sequence[str]) -> Iterator[GroupSnapshot]:
+        """All members of the group as of one moment; `volume_ids` are those that go cold."""
+        with self._noting_failure(), ExitStack() as made:
+            with self._cold(volume_ids):
+                taken = made.enter_context(temporary_group_snapshot(self.cloud, group_id, self.run, self.leftovers))
+            yield taken
 
     @contextmanager
     def cloned(self, snapshot: VolumeSnapshot) -> Iterator[Volume]:

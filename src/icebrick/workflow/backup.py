@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from icebrick.blockdev import BlockSource
-from icebrick.errors import IcebrickError, Interrupted
+from icebrick.errors import Interrupted
 from icebrick.progress import NO_PROGRESS, LabelledProgress, Progress
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import from_datetime
 from icebrick.run import Run
-from icebrick.workflow.naming import SnapshotNaming, name_volume, volume_path
+from icebrick.workflow.destination import Destinations, newest_of
+from icebrick.workflow.freezing import Freezer, Frozen
+from icebrick.workflow.naming import SnapshotNaming, checked_tag, name_volume
 from icebrick.workflow.parallel import Capacity, Done, Failed, Outcome, run_jobs
 from icebrick.workflow.record import VolumeRecord, encode_record
 from icebrick.workflow.report import BackupReport, Failure, ImageBackup, Skipped
 from icebrick.workflow.saving import PROGRAM_VERSION, ImageSaver, ImageSpec
-from icebrick.workflow.scope import FoundGroup, Scope, find_volumes
+from icebrick.workflow.scope import FoundGroup, Scope, ScopeKind, find_volumes
 from icebrick.workflow.select import with_path
 
 if TYPE_CHECKING:
@@ -30,99 +33,111 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedBackup:
-    """A volume to back up; its newest snapshot says what is compared with."""
-
-    volume: Volume
-    parent: Snapshot | None
-
-
-@dataclass(frozen=True, slots=True)
 class BackupPlan:
     """What will be backed up, and what cannot be or is not meant. `tags` are the user's own."""
 
-    backups: tuple[PlannedBackup, ...]
+    volumes: tuple[Volume, ...]
+    """Those of one project, and of one group, side by side."""
     groups: tuple[FoundGroup, ...] = ()
-    """Those whose members are in `backups`."""
+    """Those whose members are in `volumes`."""
     failures: tuple[Failure, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
 
 
-def plan_backup(cloud: Cloud, snapshots: Sequence[Snapshot], scope: Scope, *, tags: tuple[str, ...] = ()) -> BackupPlan:
+def plan_backup(cloud: Cloud, scope: Scope, *, tags: tuple[str, ...] = ()) -> BackupPlan:
     """Look the volumes up; one that cannot be read is a failure of its own. Makes nothing."""
     found = find_volumes(cloud, scope)
-    planned = []
-    for volume in found.volumes:
-        earlier = with_path(snapshots, volume_path(volume.id))
-        planned.append(PlannedBackup(volume, earlier[-1] if earlier else None))
-    return BackupPlan(tuple(planned), found.groups, found.failures, found.skipped, found.warnings, tags)
+    volumes = found.volumes
+    if scope.kind is ScopeKind.ALL_PROJECTS:
+        volumes = tuple(sorted(volumes, key=lambda volume: volume.project_id))
+    checked = tuple(map(checked_tag, tags))
+    return BackupPlan(volumes, found.groups, found.failures, found.skipped, found.warnings, checked)
 
 
 def run_backup(
-    plan: BackupPlan, access: VolumeAccess, saver: ImageSaver, capacity: Capacity, progress: Progress
+    plan: BackupPlan, access: VolumeAccess, destinations: Destinations, capacity: Capacity, progress: Progress
 ) -> BackupReport:
     """Back up each volume of the plan, several at once; what fails is in the report, and the others go on.
 
     Asked to end meanwhile, it tells of each volume whether it was backed up, interrupted or not begun.
     """
-    several = len(plan.backups) > 1
-    with (progress if several else NO_PROGRESS).task("volumes", total=len(plan.backups), unit="volumes") as ended:
+    several = len(plan.volumes) > 1
+    with (
+        (progress if several else NO_PROGRESS).task("volumes", total=len(plan.volumes), unit="volumes") as ended,
+        closing(Freezer(access, plan.groups)) as freezer,
+    ):
+        job = _Job(access, freezer, destinations, plan.tags)
 
-        def back_up(planned: PlannedBackup) -> ImageBackup:
-            shown = LabelledProgress(progress, _label(planned.volume)) if several else progress
+        def back_up(volume: Volume) -> ImageBackup:
+            shown = LabelledProgress(progress, _label(volume)) if several else progress
             try:
-                return _back_up_volume(planned, plan.tags, access, saver, shown)
+                return job.back_up(volume, shown)
             finally:
                 ended.advance(1)
 
-        outcomes = run_jobs(plan.backups, back_up, capacity)
-    return _report(plan, access, outcomes)
+        outcomes = run_jobs(plan.volumes, back_up, capacity)
+    return _report(plan, access, freezer, outcomes)
 
 
-def _report(plan: BackupPlan, access: VolumeAccess, outcomes: Sequence[Outcome[ImageBackup]]) -> BackupReport:
-    backups: list[ImageBackup] = []
+def _report(
+    plan: BackupPlan, access: VolumeAccess, freezer: Freezer, outcomes: Sequence[Outcome[ImageBackup]]
+) -> BackupReport:
+    backups: dict[str, ImageBackup] = {}
     failures = list(plan.failures)
     not_begun: list[str] = []
     interrupted = False
-    for planned, outcome in zip(plan.backups, outcomes, strict=True):
+    for volume, outcome in zip(plan.volumes, outcomes, strict=True):
         match outcome:
             case Done(backup):
-                backups.append(backup)
+                backups[volume.id] = backup
             case Failed(error):
-                log.info("backup failed run=%s volume=%s: %s", access.run.id, planned.volume.id, error)
-                failures.append(_failure(planned.volume.id, error))
+                log.info("backup failed run=%s volume=%s: %s", access.run.id, volume.id, error)
+                failures.append(Failure(volume.id, str(error), error.hint, freezer.group_id_of(volume.id)))
                 interrupted |= isinstance(error, Interrupted)
             case _:
-                not_begun.append(planned.volume.id)
+                not_begun.append(volume.id)
     return BackupReport(
         run_id=access.run.id,
-        backups=tuple(backups),
+        backups=tuple(backups.values()),
         failures=tuple(failures),
         leftovers=tuple(access.leftovers),
         skipped=plan.skipped,
         interrupted=interrupted or bool(not_begun),
         not_begun=tuple(not_begun),
+        groups=freezer.report(frozenset(backups)),
     )
 
 
-def _back_up_volume(
-    planned: PlannedBackup, tags: tuple[str, ...], access: VolumeAccess, saver: ImageSaver, progress: Progress
-) -> ImageBackup:
-    volume = planned.volume
-    naming = name_volume(volume.id, volume.project_id, run_id=access.run.id, name=volume.name, tags=tags)
-    # Before the volume snapshot is taken: what is asked for as of then must not have later data.
-    moment = datetime.now(UTC)
-    record = encode_record(VolumeRecord(volume, access.run, moment, PROGRAM_VERSION))
-    log.info("backing up run=%s volume=%s size_gib=%d", access.run.id, volume.id, volume.size)
-    with (
-        access.frozen(volume) as snapshot,
-        access.cloned(snapshot) as clone,
-        # Read once, so it would only push out what others cached.
-        access.readable(clone, direct=True) as source,
-    ):
-        return saver.save(source, ImageSpec(naming, from_datetime(moment), planned.parent, record), progress)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What backing up any volume of a run takes."""
+
+    access: VolumeAccess
+    freezer: Freezer
+    destinations: Destinations
+    tags: tuple[str, ...]
+
+    def back_up(self, volume: Volume, progress: Progress) -> ImageBackup:
+        log.info("backing up run=%s volume=%s size_gib=%d", self.access.run.id, volume.id, volume.size)
+        with (
+            self.destinations.of(volume) as destination,  # first: without it, nothing is to be made in the cloud
+            self.freezer.frozen(volume) as frozen,
+            self.access.cloned(frozen.snapshot) as clone,
+            # Read once, so it would only push out what others cached.
+            self.access.readable(clone, direct=True) as source,
+        ):
+            parent = newest_of(destination.snapshots, volume.id)
+            return destination.saver.save(source, self._spec(volume, frozen, parent), progress)
+
+    def _spec(self, volume: Volume, frozen: Frozen, parent: Snapshot | None) -> ImageSpec:
+        run = self.access.run
+        naming = name_volume(
+            volume.id, volume.project_id, run_id=run.id, name=volume.name, group=frozen.tags, tags=self.tags
+        )
+        record = VolumeRecord(volume, run, frozen.moment, PROGRAM_VERSION, frozen.group)
+        return ImageSpec(naming, from_datetime(frozen.moment), parent, encode_record(record))
 
 
 def run_image_backup(
@@ -141,7 +156,3 @@ def run_image_backup(
 
 def _label(volume: Volume) -> str:
     return f"{volume.name} {volume.id[:8]}".lstrip()
-
-
-def _failure(volume_id: str, error: IcebrickError) -> Failure:
-    return Failure(volume_id, str(error), error.hint)

@@ -31,7 +31,10 @@ class ImageBackup:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A volume of which nothing was stored, and why; or a whole group, when there is no `volume_id`."""
+    """A volume of which nothing was stored, and why; or a whole group, when there is no `volume_id`.
+
+    With both ids, it was to be backed up as a member of the group.
+    """
 
     volume_id: str | None
     message: str
@@ -42,6 +45,22 @@ class Failure:
     def subject(self) -> str:
         """As `volume 1f2e...`."""
         return f"group {self.group_id}" if self.volume_id is None else f"volume {self.volume_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBackup:
+    """What became of a group whose members were to be backed up as of one moment. Counts of volumes."""
+
+    group_id: str
+    name: str
+    group_snapshot_id: str | None
+    """Of Cinder's group snapshot; it names the restore point. None when there could be none."""
+    members: int
+    backed_up: int
+    complete: bool
+    """All of them: only then the group can be restored as a whole."""
+    consistent: bool | None
+    """Whether its type promises that a group snapshot is of one instant. None: only an administrator is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,7 @@ class BackupReport:
     """It was asked to end before it had done all."""
     not_begun: tuple[str, ...] = ()
     """Ids of the volumes that were not reached then."""
+    groups: tuple[GroupBackup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

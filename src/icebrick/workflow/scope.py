@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -154,8 +154,19 @@ def _find_all(candidates: Sequence[Volume], scope: Scope) -> Found:
     return Found(
         volumes=tuple(volume for volume in wanted if reasons[volume.id] is None),
         skipped=tuple(Skipped(volume_id, reason) for volume_id, reason in reasons.items() if reason is not None),
-        warnings=unknown_exclusions(scope, [volume.id for volume in candidates]),
+        warnings=(
+            *unknown_exclusions(scope, [volume.id for volume in candidates]),
+            *([] if wanted else [_none_of(scope, len(candidates))]),
+        ),
     )
+
+
+def _none_of(scope: Scope, candidates: int) -> str:
+    """Whoever expects a backup of all must hear that it was one of nothing."""
+    whose = "the project" if scope.kind is ScopeKind.PROJECT else "any project"
+    if not candidates:
+        return f"there is no volume in {whose}"
+    return f"of the {candidates} volumes in {whose}, filter and exclude leave none"
 
 
 def _find_members(cloud: Cloud, scope: Scope) -> Found:
@@ -180,8 +191,24 @@ def _find_members(cloud: Cloud, scope: Scope) -> Found:
         volumes=tuple(volume for found in groups for volume in found.members),
         groups=tuple(groups),
         failures=tuple(failures),
-        warnings=unknown_exclusions(scope, [volume.id for volume in candidates]),
+        warnings=(
+            *unknown_exclusions(scope, [volume.id for volume in candidates]),
+            *(warning for found in groups for warning in _weaknesses(found)),
+        ),
     )
+
+
+def _weaknesses(found: FoundGroup) -> Iterator[str]:
+    """Of the restore point that is to be."""
+    group = found.group
+    if group.consistent is False:
+        yield (
+            f"group {group.id}: its type {group.group_type} does not promise that all volumes are frozen at one "
+            "instant; what is backed up of one may be later than of another"
+        )
+    if not found.whole:
+        meant, members = len(found.members), len(group.volume_ids)
+        yield f"group {group.id}: {meant} of {members} volumes are backed up, and so no restore point of the group"
 
 
 def _unfit(volume: Volume) -> str | None:

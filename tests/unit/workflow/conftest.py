@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from icebrick.app import Host, volume_run
+from icebrick.app import Host, cloud_run, volume_run
 from icebrick.backend.memory import MemoryBackend
 from icebrick.blockdev import Extent
 from icebrick.cloud.base import Volume, VolumeSettings, VolumeSpec
@@ -25,11 +25,11 @@ from icebrick.testing.fakeconnector import FakeConnector
 from icebrick.testing.fakehost import FakeTime, fake_host
 from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.backup import plan_backup, run_backup
+from icebrick.workflow.destination import OneDestination, opened_destination
 from icebrick.workflow.images import Images
 from icebrick.workflow.living import RunRegistry
 from icebrick.workflow.parallel import Capacity, new_capacity
 from icebrick.workflow.report import BackupReport, RestoreReport
-from icebrick.workflow.saving import opened_saver
 from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import Selection
 from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
@@ -75,10 +75,23 @@ class World:
         progress: Progress = NO_PROGRESS,
     ) -> BackupReport:
         """With a `capacity` of one job if none is given: one volume after the other."""
+        return self.back_up_scope(named(*volume_ids), tags=tags, capacity=capacity, progress=progress)
+
+    def back_up_scope(
+        self,
+        scope: Scope,
+        *,
+        tags: tuple[str, ...] = (),
+        capacity: Capacity | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> BackupReport:
         capacity = capacity or new_capacity(1, threads=2)
-        with self.run() as (access, images), opened_saver(self.repository, images.store, capacity.slots) as saver:
-            plan = plan_backup(self.cloud, images.snapshots, named(*volume_ids), tags=tags)
-            return run_backup(plan, access, saver, capacity, progress)
+        with (
+            cloud_run(self.host, self.cloud) as access,
+            opened_destination(self.repository, capacity.slots, NO_PROGRESS, lock_wait=timedelta()) as destination,
+        ):
+            plan = plan_backup(self.cloud, scope, tags=tags)
+            return run_backup(plan, access, OneDestination(destination), capacity, progress)
 
     def restore(
         self, volume_id: str, selection: Selection | None = None, options: RestoreOptions | None = None
@@ -103,7 +116,7 @@ class World:
     def resources(self) -> set[str]:
         """Ids of everything there is in the cloud."""
         records = self.cloud.records
-        return {*records.volumes, *records.snapshots, *records.attachments}
+        return {*records.volumes, *records.snapshots, *records.attachments, *records.group_snapshots}
 
 
 @pytest.fixture

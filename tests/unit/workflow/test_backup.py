@@ -87,8 +87,8 @@ def test_a_volume_named_twice_is_backed_up_once(world: World) -> None:
 def test_a_plan_makes_nothing(world: World) -> None:
     volume = world.make_volume(CONTENT)
     before = world.resources()
-    plan = plan_backup(world.cloud, world.snapshots(), named(volume.id))
-    assert [planned.volume.id for planned in plan.backups] == [volume.id]
+    plan = plan_backup(world.cloud, named(volume.id))
+    assert [planned.id for planned in plan.volumes] == [volume.id]
     assert world.resources() == before
 
 
