@@ -9,6 +9,7 @@ from icebrick.cli.invocation import this_invocation
 from icebrick.cli.narrowing import selecting
 from icebrick.cli.output import write_stdout
 from icebrick.cli.repository import opened_images
+from icebrick.repository.treecache import TreeCache
 from icebrick.workflow.archive import dump_archive
 from icebrick.workflow.browse import dump_file, find_path
 from icebrick.workflow.select import Narrowing, Selection, choose_any
@@ -33,7 +34,7 @@ def dump(path: str, archive: str | None, selection: Selection, narrowing: Narrow
     invocation = this_invocation(stdout_is_data=True)
     with opened_images(invocation) as images:
         snapshot = choose_any(images.snapshots, selection, narrowing)
-        found = find_path(images.store, snapshot, path)
+        found = find_path(TreeCache(images.store), snapshot, path)
         if archive is None:
             dump_file(found, images.store, write_stdout, invocation.progress)
             return

@@ -15,6 +15,7 @@ from icebrick.cli.repository import opened_images
 from icebrick.cli.snapshots import snapshot_line
 from icebrick.engine.file.select import select
 from icebrick.repository.snapshot import Snapshot
+from icebrick.repository.treecache import TreeCache
 from icebrick.workflow.browse import Search, search_snapshot
 from icebrick.workflow.select import Narrowing, Selection, choose_any
 
@@ -40,7 +41,7 @@ def find(patterns: tuple[str, ...], wanted: tuple[str, ...], narrowing: Narrowin
     invocation = this_invocation()
     selection = select(patterns)
     with opened_images(invocation) as images:
-        search = Search(images.store, selection)
+        search = Search(TreeCache(images.store), selection)
         hits = 0
         for snapshot in _chosen(images.snapshots, wanted, narrowing):
             hits += _show(invocation.output, search, snapshot, long=long)

@@ -10,6 +10,7 @@ from icebrick.cli.invocation import this_invocation
 from icebrick.cli.narrowing import selecting
 from icebrick.cli.repository import opened_images
 from icebrick.cli.snapshots import snapshot_line, snapshot_record
+from icebrick.repository.treecache import TreeCache
 from icebrick.workflow.browse import Search, find_path, list_directory
 from icebrick.workflow.select import Narrowing, Selection, choose_any
 
@@ -35,16 +36,17 @@ def ls(path: str, selection: Selection, narrowing: Narrowing, *, long: bool, rec
     output = invocation.output
     with opened_images(invocation) as images:
         snapshot = choose_any(images.snapshots, selection, narrowing)
-        top = find_path(images.store, snapshot, path)
+        trees = TreeCache(images.store)
+        top = find_path(trees, snapshot, path)
         output.say(snapshot_line(snapshot))
         output.record("snapshot", {**snapshot_record(snapshot), "struct_type": "snapshot"})
-        search = Search(images.store)
+        search = Search(trees)
         if top.node.type != "dir":
             listed = iter([top])
         elif recursive:
             listed = search.below(top)
         else:
-            listed = iter(list_directory(images.store, top))
+            listed = iter(list_directory(trees, top))
         for found in listed:
             tell_entry(output, found, {"message_type": "node", "struct_type": "node"}, long=long)
     fail_if_unreadable(output, search.problems)

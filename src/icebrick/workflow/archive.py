@@ -13,6 +13,7 @@ from icebrick.errors import CorruptDataError, UsageError
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.timestamp import NANOSECONDS
 from icebrick.repository.tree import Node, st_mode
+from icebrick.repository.treecache import TreeCache
 from icebrick.workflow.browse import Found, Search, content_size, dump_content
 
 _TYPES = {
@@ -34,7 +35,7 @@ def dump_archive(directory: Found, store: BlobStore, write: Callable[[Data], Non
     if directory.node.type != "dir":
         raise UsageError(f"{directory.shown} is no directory, but a {directory.node.type}")
     archive = _Archive(store, write)
-    search = Search(store)
+    search = Search(TreeCache(store))
     if directory.path:
         archive.add(directory)
     for found in search.below(directory):

@@ -11,13 +11,13 @@ from icebrick.engine.block.restore import dump_image
 from icebrick.engine.file.base import Problem
 from icebrick.engine.file.outcome import shown
 from icebrick.engine.file.select import EVERYTHING, Selected, Selection, TreePath
-from icebrick.engine.file.walk import load_tree
 from icebrick.errors import CorruptDataError, RepositoryError, UsageError
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import ID_SIZE, BlobType
 from icebrick.repository.snapshot import Snapshot
-from icebrick.repository.tree import MODE_DIR, Node
+from icebrick.repository.tree import MODE_DIR, Node, decode_tree
+from icebrick.repository.treecache import TreeCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Found:
         return shown(self.path)
 
 
-def find_path(store: BlobStore, snapshot: Snapshot, path: str) -> Found:
+def find_path(trees: TreeCache, snapshot: Snapshot, path: str) -> Found:
     """What `path` leads to; links are not followed. RepositoryError when there is nothing, CorruptDataError."""
     found = Found((), Node("", type="dir", mode=MODE_DIR | 0o755, subtree=snapshot.tree))
     for name in _components(path):
         if found.node.type != "dir":
             raise RepositoryError(f"{found.shown} of snapshot {snapshot.id} is no directory, but a {found.node.type}")
-        below = next((entry for entry in list_directory(store, found) if entry.node.name == name), None)
+        below = next((entry for entry in list_directory(trees, found) if entry.node.name == name), None)
         if below is None:
             raise RepositoryError(
                 f"there is no {shown((*found.path, name))} in snapshot {snapshot.id}",
@@ -56,9 +56,12 @@ def _components(path: str) -> TreePath:
     return parts
 
 
-def list_directory(store: BlobStore, directory: Found) -> list[Found]:
+def list_directory(trees: TreeCache, directory: Found) -> list[Found]:
     """Its entries, in their stored order; CorruptDataError."""
-    return [Found((*directory.path, node.name), node) for node in load_tree(store, directory.node)]
+    if directory.node.subtree is None:
+        raise CorruptDataError(f"the backup names no tree for {directory.shown}")
+    nodes = decode_tree(trees.load(directory.node.subtree))
+    return [Found((*directory.path, node.name), node) for node in nodes]
 
 
 @dataclass(slots=True)
@@ -78,8 +81,8 @@ class Search:
     A directory in which nothing was found is passed over where another snapshot has the same in the same place.
     """
 
-    def __init__(self, store: BlobStore, selection: Selection = EVERYTHING) -> None:
-        self._store = store
+    def __init__(self, trees: TreeCache, selection: Selection = EVERYTHING) -> None:
+        self._trees = trees
         self._selection = selection
         self._barren: set[tuple[TreePath, bytes]] = set()
         self._frames: list[_Frame] = []
@@ -110,7 +113,7 @@ class Search:
         if key in self._barren:
             return
         try:
-            self._frames.append(_Frame(key, selected, iter(list_directory(self._store, directory))))
+            self._frames.append(_Frame(key, selected, iter(list_directory(self._trees, directory))))
         except CorruptDataError as error:
             self.problems.append(Problem(directory.shown, str(error)))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from icebrick.backend.base import BackendWrapper, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.engine.file.select import select
+from icebrick.repository.treecache import TreeCache
 from icebrick.testing.images import small_repository
 from icebrick.testing.repositories import Tree, add_tree
 from icebrick.workflow.browse import Search, search_snapshot
@@ -12,26 +12,26 @@ from icebrick.workflow.browse import Search, search_snapshot
 LARGE: Tree = {str(number): {"file": b"x", "number": str(number)} for number in range(20)}
 
 
-class CountingBackend(BackendWrapper):
-    """Counts what is loaded of packs: trees one by one."""
+class CountingTrees(TreeCache):
+    """Counts what is asked of it."""
 
     loads = 0
 
-    def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
-        self.loads += handle.type is FileType.PACK
-        return super().load(handle, offset=offset, length=length)
+    def load(self, tree: bytes) -> bytes:
+        self.loads += 1
+        return super().load(tree)
 
 
-def search(*trees: Tree, pattern: str) -> list[tuple[list[str], int]]:
-    """In a snapshot of each: the paths, and how many trees were loaded."""
-    backend = CountingBackend(MemoryBackend())
-    repository = small_repository(backend)
-    snapshots = [repository.load_snapshot(add_tree(repository, tree)) for tree in trees]
-    searching = Search(repository.load_index(), select([pattern]))
+def search(*roots: Tree, pattern: str) -> list[tuple[list[str], int]]:
+    """In a snapshot of each: the paths, and how many trees were looked at."""
+    repository = small_repository(MemoryBackend())
+    snapshots = [repository.load_snapshot(add_tree(repository, root)) for root in roots]
+    trees = CountingTrees(repository.load_index())
+    searching = Search(trees, select([pattern]))
     told = []
     for snapshot in snapshots:
-        backend.loads = 0
-        told.append(([found.shown for found in search_snapshot(searching, snapshot)], backend.loads))
+        trees.loads = 0
+        told.append(([found.shown for found in search_snapshot(searching, snapshot)], trees.loads))
     return told
 
 
