@@ -39,7 +39,8 @@ def table(images: Sequence[Image], results: _Results, sizes: _Sizes, memory: Map
     for (image, contender), size in sizes.items():
         ours = sizes.get((image, "icebrick"), size)
         lines.append(f"  {image:12} {contender:10} {size / 2**20:8.1f}   icebrick / this: {ours / size:.3f}")
-    lines += ["", "peak memory of a full backup of a nearly empty volume:"]
+    if memory:
+        lines += ["", "peak memory of a full backup of a nearly empty volume:"]
     lines += [f"  {size:4} GiB   {cost.rss:.0f} MiB" for size, cost in memory.items()]
     return "\n".join(lines)
 
