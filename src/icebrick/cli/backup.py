@@ -13,20 +13,24 @@ from icebrick.app import cloud_run, image_run, opened_cloud, this_host
 from icebrick.attach.device import open_image
 from icebrick.cli.command import command, refuse_all_but, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
-from icebrick.cli.output import Output, counted, size_text, table
+from icebrick.cli.output import Output, counted, one_line, size_text, table
 from icebrick.cli.repositories import Compared, opened_repositories
 from icebrick.cli.repository import lock_wait, opened_repository
-from icebrick.cli.summary import backup_table, group_line, seconds_text
+from icebrick.cli.summary import backup_table, group_line, remarks, seconds_text
 from icebrick.cli.unwired import refuse_backup
 from icebrick.config.options import BACKUP, TAG
 from icebrick.errors import IcebrickError, IncompleteError, Interrupted, UsageError
 from icebrick.parallel import Slots
+from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.backup import BackupPlan, plan_backup, run_backup, run_image_backup
-from icebrick.workflow.naming import name_image
+from icebrick.workflow.naming import BackupMode, name_image
 from icebrick.workflow.parallel import new_capacity
-from icebrick.workflow.report import BackupReport, ImageBackup, to_json
+from icebrick.workflow.report import BackupReport, SavedSnapshot, to_json
 from icebrick.workflow.request import BackupRequest
 from icebrick.workflow.saving import opened_saver
+
+MOST_PROBLEMS = 10
+"""Files of a volume that are told one by one."""
 
 EXAMPLES = """
 icebrick -r main backup --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f
@@ -94,7 +98,7 @@ def _run(invocation: Invocation, request: BackupRequest) -> None:
         opened_repositories(invocation, cloud) as repositories,
         cloud_run(this_host(settings.agent), cloud, cold=request.cold) as access,
     ):
-        plan = plan_backup(cloud, request.scope, tags=request.tags)
+        plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode)
         _warn(invocation.output, plan)
         with repositories.destinations(plan.volumes, capacity.slots) as destinations:
             report = run_backup(plan, access, destinations, capacity, progress)
@@ -106,7 +110,7 @@ def _plan(invocation: Invocation, request: BackupRequest) -> None:
         opened_cloud(invocation.settings.cloud) as cloud,
         opened_repositories(invocation, cloud) as repositories,
     ):
-        plan = plan_backup(cloud, request.scope, tags=request.tags)
+        plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode)
         compared, failures = repositories.compare(plan.volumes)
     _warn(invocation.output, plan)
     plan = replace(plan, failures=(*plan.failures, *failures))
@@ -120,7 +124,7 @@ def _plan(invocation: Invocation, request: BackupRequest) -> None:
                 "group_id": each.volume.group_id,
                 "size_gib": each.volume.size,
                 "status": each.volume.status,
-                "parent_id": None if each.parent is None else each.parent.id,
+                "parent_ids": {mode.value: parent.id for mode, parent in _parents(each, plan.mode).items()},
             }
             for each in compared
         ],
@@ -133,8 +137,9 @@ def _plan(invocation: Invocation, request: BackupRequest) -> None:
 def _plan_text(plan: BackupPlan, compared: Sequence[Compared]) -> str:
     rows = []
     for each in compared:
-        volume, parent = each.volume, each.parent
-        against = "nothing" if parent is None else f"snapshot {(parent.id or '')[:8]}"
+        volume, parents = each.volume, _parents(each, plan.mode)
+        against = " or ".join(f"snapshot {(parent.id or '')[:8]} ({mode.value})" for mode, parent in parents.items())
+        against = against or "nothing"
         rows.append((volume.id, volume.project_id, volume.name, f"{volume.size} GiB", volume.status, against))
     size = sum(each.volume.size for each in compared)
     return "\n".join(
@@ -147,6 +152,11 @@ def _plan_text(plan: BackupPlan, compared: Sequence[Compared]) -> str:
     )
 
 
+def _parents(compared: Compared, mode: BackupMode) -> Mapping[BackupMode, Snapshot]:
+    """Those that may count: in which mode a volume is read is decided when it is frozen."""
+    return {each: parent for each, parent in compared.parents.items() if mode in (BackupMode.AUTO, each)}
+
+
 def _warn(output: Output, plan: BackupPlan) -> None:
     for warning in plan.warnings:
         output.warn(warning)
@@ -157,15 +167,29 @@ def tell(output: Output, report: BackupReport, names: Mapping[str, str]) -> None
     attempts = len(report.backups) + len(report.failures) + len(report.not_begun)
     if attempts > 1 or report.backups or output.as_json:
         text = backup_table(report, names) if attempts > 1 else "\n".join(map(_line, report.backups))
-        text = "\n".join([text, *map(group_line, report.groups)])
-        output.result(text, {"message_type": "summary", **to_json(report)})
+        output.result(
+            "\n".join([text, *map(group_line, report.groups)]), {"message_type": "summary", **to_json(report)}
+        )
     for skipped in report.skipped:
         output.say(f"skipped volume {skipped.volume_id}: it {skipped.reason}")
     for group in report.groups:
         if not group.complete:
             output.warn(f"{group_line(group)}: it cannot be restored as a group, only volume by volume")
+    for backup in report.backups:
+        _warn_of_problems(output, backup)
     output.warn_of_leftovers(report.leftovers)
     _fail(output, report, attempts)
+
+
+def _warn_of_problems(output: Output, backup: SavedSnapshot) -> None:
+    """Which files are missing; with --json the result has told it."""
+    if output.as_json:
+        return
+    shown = backup.problems[:MOST_PROBLEMS]
+    for problem in shown:
+        output.warn(f"{backup.path}: {one_line(problem.path)}: {problem.reason}")
+    if backup.problem_count > len(shown):
+        output.warn(f"{backup.path}: {backup.problem_count - len(shown)} more; --json tells of up to 10,000")
 
 
 def _fail(output: Output, report: BackupReport, attempts: int) -> None:
@@ -181,11 +205,19 @@ def _fail(output: Output, report: BackupReport, attempts: int) -> None:
         output.warn(f"{failure.subject} was not backed up: {failure.message}")
     if failures:
         raise IncompleteError(f"{len(failures)} of {attempts} volumes were not backed up")
+    # As restic does it: the snapshots are there, but not all of what they should hold.
+    missing = sum(backup.problem_count for backup in report.backups)
+    if missing:
+        raise IncompleteError(f"{counted(missing, 'file')} could not be read, or not in full; all others are backed up")
 
 
-def _line(backup: ImageBackup) -> str:
+def _line(backup: SavedSnapshot) -> str:
+    return "; ".join([_what_was_saved(backup), *remarks(backup)])
+
+
+def _what_was_saved(backup: SavedSnapshot) -> str:
     return (
-        f"snapshot {backup.snapshot_id[:8]} of {backup.path}: {size_text(backup.size)}, "
+        f"snapshot {backup.snapshot_id[:8]} of {backup.path}: {size_text(backup.size)} in {backup.mode.value}, "
         f"read {size_text(backup.bytes_read)}, new {size_text(backup.bytes_new)}, "
         f"stored {size_text(backup.bytes_packed)}, in {seconds_text(backup)}"
     )

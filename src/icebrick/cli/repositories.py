@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +22,10 @@ from icebrick.workflow.destination import (
     Destinations,
     OneDestination,
     ProjectDestinations,
-    newest_of,
     opened_destination,
+    parents_of,
 )
+from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.report import Failure
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A volume that would be backed up, and what it would be compared with."""
+    """A volume that would be backed up, and what it would be compared with, by the mode that it would be read in."""
 
     volume: Volume
-    parent: Snapshot | None
+    parents: Mapping[BackupMode, Snapshot]
 
 
 class Repositories(Protocol):
@@ -135,4 +136,4 @@ class _ProjectRepositories(Repositories):
 
 
 def _compared(snapshots: Sequence[Snapshot], volumes: Iterable[Volume]) -> list[Compared]:
-    return [Compared(volume, newest_of(snapshots, volume.id)) for volume in volumes]
+    return [Compared(volume, parents_of(snapshots, volume.id)) for volume in volumes]

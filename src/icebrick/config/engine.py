@@ -11,6 +11,7 @@ from icebrick.config.option import Option
 from icebrick.config.resolve import Resolved, Resolver, the_one_that_counts
 from icebrick.engine.file.options import Overwrite
 from icebrick.errors import UsageError
+from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.request import BackupRequest, RestoreRequest
 from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import LATEST, Selection
@@ -30,7 +31,7 @@ class EngineSettings:
     """What is to be done with volumes. `scope` is None when no source says one."""
 
     scope: Scope | None
-    mode: str
+    mode: BackupMode
     tags: tuple[str, ...]
     cold: bool
     recreate_vol_on_error: bool
@@ -45,6 +46,7 @@ class EngineSettings:
     parallel: int
     to_cloud: str | None
     to_project: str | None
+    project_cloud: Mapping[str, str]
     map_type: Mapping[str, str]
     map_az: Mapping[str, str]
 
@@ -93,7 +95,7 @@ def engine_settings(resolver: Resolver) -> EngineSettings:
     snapshot = resolver.look_up(options.SNAPSHOT, options.ENGINE)
     return EngineSettings(
         scope=_scope(resolver, snapshot),
-        mode=get(options.MODE),
+        mode=BackupMode(get(options.MODE)),
         tags=get(options.TAG),
         cold=get(options.COLD),
         recreate_vol_on_error=get(options.RECREATE),
@@ -108,6 +110,7 @@ def engine_settings(resolver: Resolver) -> EngineSettings:
         parallel=get(options.PARALLEL),
         to_cloud=get(options.TO_CLOUD),
         to_project=get(options.TO_PROJECT),
+        project_cloud=get(options.PROJECT_CLOUD),
         map_type=get(options.MAP_TYPE),
         map_az=get(options.MAP_AZ),
     )

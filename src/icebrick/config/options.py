@@ -167,8 +167,9 @@ EXCLUDE: Option[tuple[str, ...]] = _engine(
 MODE: Option[str] = _engine(
     "mode",
     choice("auto", "files", "blocks"),
-    "blocks",
-    "How volumes are read: file by file, or as images of blocks; auto: files where that is possible.",
+    "auto",
+    "How volumes are read: file by file, or as images of blocks. auto: files where the whole volume is an ext4, xfs or "
+    "btrfs that can be mounted and made again, else blocks.",
     actions=(BACKUP,),
 )
 COLD: Option[bool] = _switch(
@@ -251,6 +252,14 @@ TO_PROJECT: Option[str | None] = _engine(
     "Restore to this project, not to the one whose volumes they were.",
     actions=(RESTORE,),
 )
+PROJECT_CLOUD: Option[Mapping[str, str]] = _engine(
+    "project-cloud",
+    replacements("projects' ids, and entries of clouds.yaml"),
+    {},
+    "Who accepts volumes for a project in which the user that is logged in has no role; repeatable. "
+    "Without one, somebody has to do so by hand.",
+    actions=(RESTORE,),
+)
 MAP_TYPE: Option[Mapping[str, str]] = _engine(
     "map-type",
     replacements("volume types"),
@@ -324,6 +333,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     PARALLEL,
     TO_CLOUD,
     TO_PROJECT,
+    PROJECT_CLOUD,
     MAP_TYPE,
     MAP_AZ,
     STATE_DIR,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from icebrick.errors import FileSystemError, UsageError
 from icebrick.filesystem.base import FileSystem, device_size
-from icebrick.filesystem.programs import run_program
+from icebrick.filesystem.programs import find_program, run_program
 from icebrick.filesystem.superblock import EXT4_FEATURES
 
 _EXT4_ON_ERRORS = {1: "continue", 2: "remount-ro", 3: "panic"}
@@ -71,3 +71,8 @@ def _btrfs(file_system: FileSystem) -> Iterator[str]:
         yield from ("--csum", file_system.checksum)
     for option, names in _BTRFS_FEATURES.items():
         yield from (f"-{option}", ",".join(name if name in features else f"^{name}" for name in names))
+
+
+def check_can_make(file_system: FileSystem) -> None:
+    """FileSystemError when the program for that is not installed here."""
+    find_program(f"mkfs.{file_system.type}")

@@ -22,14 +22,20 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SECONDS = 600
 
 
-def run_program(arguments: Sequence[str], *, accept: Sequence[int] = (0,)) -> str:
-    """What the program prints; FileSystemError with its last words when it is missing or fails."""
-    name = arguments[0]
+def find_program(name: str) -> str:
+    """Where it is; FileSystemError when it is not installed."""
     path = shutil.which(name, path=_PATH)
     if path is None:
         raise FileSystemError(
             f"the program {name} is not installed", hint=f"Debian has it in the package {PACKAGES[name]}."
         )
+    return path
+
+
+def run_program(arguments: Sequence[str], *, accept: Sequence[int] = (0,)) -> str:
+    """What the program prints; FileSystemError with its last words when it is missing or fails."""
+    name = arguments[0]
+    path = find_program(name)
     environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "BLKID_FILE": os.devnull}  # mkfs.btrfs would keep a cache
     try:
         ended = subprocess.run(

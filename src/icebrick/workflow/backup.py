@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,15 +15,16 @@ from icebrick.progress import NO_PROGRESS, LabelledProgress, Progress
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import from_datetime
 from icebrick.run import Run
-from icebrick.workflow.destination import Destinations, newest_of
+from icebrick.workflow.destination import Destinations, parents_of
 from icebrick.workflow.freezing import Freezer, Frozen
-from icebrick.workflow.naming import SnapshotNaming, checked_tag, name_volume
+from icebrick.workflow.naming import BackupMode, SnapshotNaming, checked_tag, name_volume
 from icebrick.workflow.parallel import Capacity, Done, Failed, Outcome, run_jobs
+from icebrick.workflow.reading import Reading
 from icebrick.workflow.record import VolumeRecord, encode_record
-from icebrick.workflow.report import BackupReport, Failure, ImageBackup, Skipped
-from icebrick.workflow.saving import PROGRAM_VERSION, ImageSaver, ImageSpec
+from icebrick.workflow.report import BackupReport, Failure, SavedSnapshot, Skipped
+from icebrick.workflow.saving import PROGRAM_VERSION, Saver, SnapshotSpec
 from icebrick.workflow.scope import FoundGroup, Scope, ScopeKind, find_volumes
-from icebrick.workflow.select import with_path
+from icebrick.workflow.select import newest_by_mode, with_path
 
 if TYPE_CHECKING:
     from icebrick.cloud.base import Cloud, Volume
@@ -44,16 +45,19 @@ class BackupPlan:
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    mode: BackupMode = BackupMode.AUTO
 
 
-def plan_backup(cloud: Cloud, scope: Scope, *, tags: tuple[str, ...] = ()) -> BackupPlan:
+def plan_backup(
+    cloud: Cloud, scope: Scope, *, tags: tuple[str, ...] = (), mode: BackupMode = BackupMode.AUTO
+) -> BackupPlan:
     """Look the volumes up; one that cannot be read is a failure of its own. Makes nothing."""
     found = find_volumes(cloud, scope)
     volumes = found.volumes
     if scope.kind is ScopeKind.ALL_PROJECTS:
         volumes = tuple(sorted(volumes, key=lambda volume: volume.project_id))
     checked = tuple(map(checked_tag, tags))
-    return BackupPlan(volumes, found.groups, found.failures, found.skipped, found.warnings, checked)
+    return BackupPlan(volumes, found.groups, found.failures, found.skipped, found.warnings, checked, mode)
 
 
 def run_backup(
@@ -68,9 +72,9 @@ def run_backup(
         (progress if several else NO_PROGRESS).task("volumes", total=len(plan.volumes), unit="volumes") as ended,
         closing(Freezer(access, plan.groups)) as freezer,
     ):
-        job = _Job(access, freezer, destinations, plan.tags)
+        job = _Job(access, freezer, destinations, plan.tags, plan.mode)
 
-        def back_up(volume: Volume) -> ImageBackup:
+        def back_up(volume: Volume) -> SavedSnapshot:
             shown = LabelledProgress(progress, _label(volume)) if several else progress
             try:
                 return job.back_up(volume, shown)
@@ -82,9 +86,9 @@ def run_backup(
 
 
 def _report(
-    plan: BackupPlan, access: VolumeAccess, freezer: Freezer, outcomes: Sequence[Outcome[ImageBackup]]
+    plan: BackupPlan, access: VolumeAccess, freezer: Freezer, outcomes: Sequence[Outcome[SavedSnapshot]]
 ) -> BackupReport:
-    backups: dict[str, ImageBackup] = {}
+    backups: dict[str, SavedSnapshot] = {}
     failures = list(plan.failures)
     not_begun: list[str] = []
     interrupted = False
@@ -118,26 +122,24 @@ class _Job:
     freezer: Freezer
     destinations: Destinations
     tags: tuple[str, ...]
+    mode: BackupMode
 
-    def back_up(self, volume: Volume, progress: Progress) -> ImageBackup:
+    def back_up(self, volume: Volume, progress: Progress) -> SavedSnapshot:
         log.info("backing up run=%s volume=%s size_gib=%d", self.access.run.id, volume.id, volume.size)
         with (
             self.destinations.of(volume) as destination,  # first: without it, nothing is to be made in the cloud
             self.freezer.frozen(volume) as frozen,
-            self.access.cloned(frozen.snapshot) as clone,
-            # Read once, so it would only push out what others cached.
-            self.access.readable(clone, direct=True) as source,
         ):
-            parent = newest_of(destination.snapshots, volume.id)
-            return destination.saver.save(source, self._spec(volume, frozen, parent), progress)
+            spec = self._spec(volume, frozen, parents_of(destination.snapshots, volume.id))
+            return Reading(frozen.snapshot, self.access, destination.saver, spec, progress).save(self.mode)
 
-    def _spec(self, volume: Volume, frozen: Frozen, parent: Snapshot | None) -> ImageSpec:
+    def _spec(self, volume: Volume, frozen: Frozen, parents: Mapping[BackupMode, Snapshot]) -> SnapshotSpec:
         run = self.access.run
         naming = name_volume(
             volume.id, volume.project_id, run_id=run.id, name=volume.name, group=frozen.tags, tags=self.tags
         )
         record = VolumeRecord(volume, run, frozen.moment, PROGRAM_VERSION, frozen.group)
-        return ImageSpec(naming, from_datetime(frozen.moment), parent, encode_record(record))
+        return SnapshotSpec(naming, from_datetime(frozen.moment), parents, encode_record(record))
 
 
 def run_image_backup(
@@ -145,13 +147,13 @@ def run_image_backup(
     naming: SnapshotNaming,
     run: Run,
     snapshots: Sequence[Snapshot],
-    saver: ImageSaver,
+    saver: Saver,
     progress: Progress,
 ) -> BackupReport:
     """Back up an image file or device that lies still."""
     earlier = with_path(snapshots, naming.path, hostname=naming.hostname)
-    spec = ImageSpec(naming, from_datetime(datetime.now(UTC)), earlier[-1] if earlier else None)
-    return BackupReport(run.id, (saver.save(source, spec, progress),))
+    spec = SnapshotSpec(naming, from_datetime(datetime.now(UTC)), newest_by_mode(earlier))
+    return BackupReport(run.id, (saver.save_image(source, spec, progress),))
 
 
 def _label(volume: Volume) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,9 +15,9 @@ from icebrick.progress import Progress
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.images import load_images
-from icebrick.workflow.naming import volume_path
-from icebrick.workflow.saving import ImageSaver, opened_saver
-from icebrick.workflow.select import with_path
+from icebrick.workflow.naming import BackupMode, volume_path
+from icebrick.workflow.saving import Saver, opened_saver
+from icebrick.workflow.select import newest_by_mode, with_path
 from icebrick.workflow.shared import Shared
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Destination:
     """A repository, open and locked. `snapshots` are those that it had then."""
 
-    saver: ImageSaver
+    saver: Saver
     snapshots: Sequence[Snapshot]
 
 
@@ -75,7 +75,6 @@ class ProjectDestinations(Destinations):
             shared.close()
 
 
-def newest_of(snapshots: Iterable[Snapshot], volume_id: str) -> Snapshot | None:
-    """What the volume is compared with."""
-    earlier = with_path(snapshots, volume_path(volume_id))
-    return earlier[-1] if earlier else None
+def parents_of(snapshots: Iterable[Snapshot], volume_id: str) -> Mapping[BackupMode, Snapshot]:
+    """What the volume is compared with: its newest snapshot of each mode."""
+    return newest_by_mode(with_path(snapshots, volume_path(volume_id)))

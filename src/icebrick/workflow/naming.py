@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from icebrick.errors import UsageError
+from icebrick.repository.snapshot import Snapshot
 
 VOLUME_HOST = "cinder"
 """Not the agent's name: which host ran the backup of a volume says nothing about the volume."""
@@ -24,6 +26,17 @@ _VOLUME_DIRECTORY = "/cinder/"
 _IMAGE_DIRECTORY = "/image/"
 
 
+class BackupMode(Enum):
+    """How a volume is read, and kept in a snapshot."""
+
+    FILES = "files"
+    """Every file of its file system."""
+    BLOCKS = "blocks"
+    """All of it as an image."""
+    AUTO = "auto"
+    """Files where that is possible; a snapshot is one of the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotNaming:
     """The parts of a snapshot by which it is found."""
@@ -31,6 +44,10 @@ class SnapshotNaming:
     hostname: str
     path: str
     tags: tuple[str, ...]
+
+    def of_mode(self, mode: BackupMode) -> SnapshotNaming:
+        """The same with the mode's tag."""
+        return replace(self, tags=(*self.tags, f"{MODE}{mode.value}"))
 
 
 def volume_path(volume_id: str) -> str:
@@ -64,14 +81,14 @@ def name_volume(
     tags: tuple[str, ...] = (),
 ) -> SnapshotNaming:
     """The naming of a volume's backup: `name` is the volume's, `group` of `group_tags`, `tags` are the user's own."""
-    ours = ("icebrick", f"{VOLUME}{volume_id}", f"{PROJECT}{project_id}", f"{MODE}blocks", f"{RUN}{run_id}")
+    ours = ("icebrick", f"{VOLUME}{volume_id}", f"{PROJECT}{project_id}", f"{RUN}{run_id}")
     all_tags = (*ours, *_name_tag(name), *group, *map(checked_tag, tags))
     return SnapshotNaming(VOLUME_HOST, volume_path(volume_id), all_tags)
 
 
 def name_image(name: str, host: str, *, run_id: str, tags: tuple[str, ...] = ()) -> SnapshotNaming:
     """The naming of an image's backup on `host`."""
-    ours = ("icebrick", f"{MODE}blocks", f"{RUN}{run_id}")
+    ours = ("icebrick", f"{RUN}{run_id}")
     return SnapshotNaming(host, image_path(name), ours + tuple(map(checked_tag, tags)))
 
 
@@ -83,6 +100,11 @@ def group_tags(group_id: str, group_snapshot_id: str, members: int) -> tuple[str
 def tagged(tags: Iterable[str], prefix: str) -> str | None:
     """What stands behind one of our prefixes; None when there is no such tag."""
     return next((tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)), None)
+
+
+def mode_of(snapshot: Snapshot) -> BackupMode:
+    """In which mode it was made."""
+    return BackupMode.FILES if f"{MODE}{BackupMode.FILES.value}" in snapshot.tags else BackupMode.BLOCKS
 
 
 def _name_tag(name: str) -> tuple[str, ...]:

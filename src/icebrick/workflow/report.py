@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from icebrick.blockdev import Extent
+from icebrick.engine.file.base import Problem
+from icebrick.secret import Secret
+from icebrick.workflow.naming import BackupMode
 
 
 @dataclass(frozen=True, slots=True)
-class ImageBackup:
+class SavedSnapshot:
     """One snapshot made. Sizes in bytes; `path` is the snapshot's, which names the volume or image."""
 
     path: str
     snapshot_id: str
     parent_id: str | None
+    mode: BackupMode
     size: int
+    """Of the image, or of all regular files."""
     bytes_read: int
     bytes_new: int
     """What the repository had not yet, before compression."""
@@ -27,6 +32,11 @@ class ImageBackup:
     digest: str
     started: datetime
     ended: datetime
+    mode_reason: str | None = None
+    """Why these are blocks, where files would have been preferred."""
+    problems: tuple[Problem, ...] = ()
+    """Files that are not in the snapshot, or not in full; the first 10,000 of them."""
+    problem_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class BackupReport:
     """One run. `leftovers` names what it made in the cloud and could not remove again."""
 
     run_id: str
-    backups: tuple[ImageBackup, ...]
+    backups: tuple[SavedSnapshot, ...]
     failures: tuple[Failure, ...] = ()
     leftovers: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
@@ -110,7 +120,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """One restore. `volume_id` is the volume that now has the data, None when that is a file or device.
+    """An image restored to a file or device.
 
     Of the image's bytes, `bytes_written` had to be written, `bytes_discarded` had to become zeros, and
     `bytes_matching` of data were right before. The rest are zeros, and were.
@@ -119,17 +129,20 @@ class RestoreReport:
     run_id: str
     snapshot_id: str
     target: str
-    volume_id: str | None
     size: int
     bytes_written: int
     bytes_discarded: int
     bytes_matching: int
     receipt: Receipt | None = None
-    leftovers: tuple[str, ...] = ()
 
 
 def to_json(value: object) -> Any:
-    """The JSON value of a report or a part of one: field names as they are, times in ISO 8601."""
+    """The JSON value of a report or a part of one: field names as they are, times in ISO 8601.
+
+    Secrets are in it: whoever has the report shall have them, and nobody else.
+    """
+    if isinstance(value, Secret):
+        return value.reveal()
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, (tuple, list)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from icebrick.engine.file.options import FileRestoreOptions, Overwrite
 from icebrick.errors import UsageError
+from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import LATEST, Selection
 
@@ -16,10 +17,10 @@ _KEEPING = (Overwrite.IF_NEWER, Overwrite.NEVER)
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """Back volumes up. `mode` is how they are read; `cold` detaches them from their servers meanwhile."""
+    """Back volumes up; `cold` detaches them from their servers meanwhile."""
 
     scope: Scope
-    mode: str = "blocks"
+    mode: BackupMode = BackupMode.AUTO
     tags: tuple[str, ...] = ()
     cold: bool = False
     recreate_on_error: bool = False

@@ -1,18 +1,23 @@
-"""Saving images as snapshots of a repository, several at once."""
+"""Saving images and files as snapshots of a repository, several at once."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from icebrick import __version__
 from icebrick.blockdev import BlockSource
-from icebrick.engine.block.backup import Baseline, BlockOptions, ImageResult, backup_image
+from icebrick.engine.block.backup import Baseline, BlockOptions, backup_image
 from icebrick.engine.block.image import find_image
+from icebrick.engine.file.backup import FilesResult, backup_files
+from icebrick.engine.file.base import FileTree, Problem
+from icebrick.engine.file.parent import FilesBaseline
 from icebrick.errors import CorruptDataError, FileMissingError
+from icebrick.filesystem import record as filesystem_record
+from icebrick.filesystem.base import FileSystem
 from icebrick.parallel import Slots
 from icebrick.progress import Progress
 from icebrick.repository.blobstore import BlobStore
@@ -23,9 +28,10 @@ from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot, SnapshotSummary
 from icebrick.repository.timestamp import Timestamp, now
 from icebrick.repository.tree import Node, encode_tree
-from icebrick.workflow.naming import SnapshotNaming
-from icebrick.workflow.record import FILE_NAME
-from icebrick.workflow.report import ImageBackup
+from icebrick.workflow import record as volume_record
+from icebrick.workflow.naming import BackupMode, SnapshotNaming
+from icebrick.workflow.report import SavedSnapshot
+from icebrick.workflow.restore_files import find_files
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +39,38 @@ PROGRAM_VERSION = f"icebrick {__version__}"
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSpec:
-    """What a new snapshot shall be. `moment` is the time that it shows; `record` is the content of volume.json."""
+class SnapshotSpec:
+    """What a new snapshot shall be. `moment` is the time that it shows; `record` is the content of volume.json.
+
+    `parents` are what it is compared with, whichever mode it will be of.
+    """
 
     naming: SnapshotNaming
     moment: Timestamp
-    parent: Snapshot | None
+    parents: Mapping[BackupMode, Snapshot] = field(default_factory=dict)
     record: bytes | None = None
 
 
-class ImageSaver:
-    """One run's way to new snapshots, under the caller's lock of the repository. Made by `opened_saver`."""
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What has been handed to the writer; `nodes` belong into the snapshot's root. Sizes in bytes."""
+
+    nodes: tuple[Node, ...]
+    size: int
+    bytes_read: int
+    digest: str
+    counts: Mapping[str, int]
+    """Of files and directories, named as in SnapshotSummary."""
+    problems: tuple[Problem, ...] = ()
+    problem_count: int = 0
+
+
+class Saver:
+    """One run's way to new snapshots, under the caller's lock of the repository. Made by `opened_saver`.
+
+    Of what its methods save, packs, index and then the snapshot are durable on return. They may be called from any
+    thread.
+    """
 
     def __init__(self, repository: Repository, store: BlobStore, packs: PackWriter, slots: Slots) -> None:
         self._repository = repository
@@ -51,98 +78,161 @@ class ImageSaver:
         self._packs = packs
         self._slots = slots
 
-    def save(self, source: BlockSource, spec: ImageSpec, progress: Progress) -> ImageBackup:
-        """Back the source up: packs, index and then the snapshot are durable on return. From any thread."""
-        started = now()
-        with open_writer(self._packs) as writer:
-            result = self._back_up(source, writer, spec, progress)
+    def save_image(self, source: BlockSource, spec: SnapshotSpec, progress: Progress) -> SavedSnapshot:
+        """Back all blocks of the source up."""
+
+        def back_up(writer: BlobWriter, parent: Snapshot | None) -> _Content:
+            baseline = None
+            if parent is not None:
+                with self._slots.take():
+                    baseline = self._baseline(parent)
+            options = BlockOptions(slots=self._slots)
+            result = backup_image(source, writer, spec.moment, baseline=baseline, options=options, progress=progress)
+            counts = {"files_changed" if parent else "files_new": 1}
+            image = result.image
+            return _Content(tuple(result.nodes), image.size, result.stats.bytes_read, image.digest, counts)
+
+        return self._save(spec, BackupMode.BLOCKS, back_up)
+
+    def save_files(
+        self, tree: FileTree, file_system: FileSystem, spec: SnapshotSpec, progress: Progress
+    ) -> SavedSnapshot:
+        """Back all files of the tree up, and what is needed to make the file system again."""
+
+        def back_up(writer: BlobWriter, parent: Snapshot | None) -> _Content:
+            baseline = None if parent is None else self._files_baseline(parent)
+            result = backup_files(tree, writer, baseline=baseline, slots=self._slots, progress=progress)
             with self._slots.take():
-                tree = _save_tree(writer, result, spec)
-        summary = _summary(started, result, writer.stats, changed=spec.parent is not None)
+                about = filesystem_record.encode_record(file_system)
+                node = _file_node(filesystem_record.FILE_NAME, about, writer, spec.moment)
+            return _files_content(result, node)
+
+        return self._save(spec, BackupMode.FILES, back_up)
+
+    def _save(
+        self, spec: SnapshotSpec, mode: BackupMode, back_up: Callable[[BlobWriter, Snapshot | None], _Content]
+    ) -> SavedSnapshot:
+        started = now()
+        parent = spec.parents.get(mode)
+        with open_writer(self._packs) as writer:
+            content = back_up(writer, parent)
+            with self._slots.take():
+                tree = _save_tree(writer, content, spec)
+        summary = _summary(started, content, writer.stats)
+        naming = spec.naming.of_mode(mode)
         snapshot = Snapshot(
             time=spec.moment,
             tree=tree,
-            paths=(spec.naming.path,),
-            hostname=spec.naming.hostname,
+            paths=(naming.path,),
+            hostname=naming.hostname,
             uid=os.getuid(),
             gid=os.getgid(),
-            parent=None if spec.parent is None else spec.parent.id,
-            tags=spec.naming.tags,
+            parent=None if parent is None else parent.id,
+            tags=naming.tags,
             program_version=PROGRAM_VERSION,
             summary=summary,
         )
-        snapshot_id = self._repository.save_snapshot(snapshot)
-        log.info("saved snapshot=%s path=%s bytes=%d", snapshot_id, spec.naming.path, result.image.size)
-        return _report(spec, snapshot_id, result, summary)
-
-    def _back_up(self, source: BlockSource, writer: BlobWriter, spec: ImageSpec, progress: Progress) -> ImageResult:
-        baseline = None
-        if spec.parent is not None:
-            with self._slots.take():
-                baseline = self._baseline(spec.parent)
-        options = BlockOptions(slots=self._slots)
-        return backup_image(source, writer, spec.moment, baseline=baseline, options=options, progress=progress)
+        saved = replace(snapshot, id=self._repository.save_snapshot(snapshot))
+        log.info("saved snapshot=%s path=%s mode=%s bytes=%d", saved.id, naming.path, mode.value, content.size)
+        return _report(saved, mode, content, summary)
 
     def _baseline(self, parent: Snapshot) -> Baseline | None:
         """A damaged parent costs time, not the backup: everything is read then, and its blocks are stored anew."""
         try:
             image = find_image(self._store, parent.tree)
         except (CorruptDataError, FileMissingError) as error:
-            log.warning("parent=%s not usable, reading everything: %s", parent.id, error)
+            _warn_of_parent(parent, error)
             return None
         return None if image is None else Baseline(image)
 
+    def _files_baseline(self, parent: Snapshot) -> FilesBaseline | None:
+        """The same of files."""
+        try:
+            root = find_files(self._store, parent).root
+        except (CorruptDataError, FileMissingError) as error:
+            _warn_of_parent(parent, error)
+            return None
+        return None if root is None or root.subtree is None else FilesBaseline(self._store, root.subtree)
+
 
 @contextmanager
-def opened_saver(repository: Repository, store: BlobStore, slots: Slots) -> Iterator[ImageSaver]:
+def opened_saver(repository: Repository, store: BlobStore, slots: Slots) -> Iterator[Saver]:
     """What is saved in the block shares packs and index files; `store` is the repository's."""
     with store.pack_writer() as packs:
-        yield ImageSaver(repository, store, packs, slots)
+        yield Saver(repository, store, packs, slots)
 
 
-def _save_tree(writer: BlobWriter, result: ImageResult, spec: ImageSpec) -> bytes:
-    nodes = list(result.nodes)
+def _warn_of_parent(parent: Snapshot, error: Exception) -> None:
+    log.warning("parent=%s not usable, reading everything: %s", parent.id, error)
+
+
+def _files_content(result: FilesResult, about: Node) -> _Content:
+    stats = result.stats
+    return _Content(
+        nodes=(result.node, about),
+        size=stats.bytes_total,
+        bytes_read=stats.bytes_read,
+        digest="" if result.node.subtree is None else result.node.subtree.hex(),
+        counts={
+            "files_new": stats.files_new,
+            "files_changed": stats.files_changed,
+            "files_unmodified": stats.files_unmodified,
+            "dirs_new": stats.dirs_new,
+            "dirs_changed": stats.dirs_changed,
+            "dirs_unmodified": stats.dirs_unmodified,
+        },
+        problems=result.problems,
+        problem_count=result.problem_count,
+    )
+
+
+def _save_tree(writer: BlobWriter, content: _Content, spec: SnapshotSpec) -> bytes:
+    nodes = list(content.nodes)
     if spec.record is not None:
-        nodes.append(
-            Node(
-                FILE_NAME,
-                mode=0o600,
-                mtime=spec.moment,
-                atime=spec.moment,
-                ctime=spec.moment,
-                size=len(spec.record),
-                links=1,
-                content=writer.save(BlobType.DATA, spec.record),
-            )
-        )
+        nodes.append(_file_node(volume_record.FILE_NAME, spec.record, writer, spec.moment))
     return writer.save(BlobType.TREE, encode_tree(nodes))
 
 
-def _summary(started: Timestamp, result: ImageResult, stats: WriterStats, *, changed: bool) -> SnapshotSummary:
+def _file_node(name: str, data: bytes, writer: BlobWriter, moment: Timestamp) -> Node:
+    return Node(
+        name,
+        mode=0o600,
+        mtime=moment,
+        atime=moment,
+        ctime=moment,
+        size=len(data),
+        links=1,
+        content=writer.save(BlobType.DATA, data),
+    )
+
+
+def _summary(started: Timestamp, content: _Content, stats: WriterStats) -> SnapshotSummary:
     return SnapshotSummary(
         backup_start=started,
         backup_end=now(),
-        files_new=0 if changed else 1,
-        files_changed=1 if changed else 0,
         data_blobs=stats.data_blobs,
         tree_blobs=stats.tree_blobs,
         data_added=stats.bytes_added,
         data_added_packed=stats.bytes_packed,
-        total_files_processed=1,
-        total_bytes_processed=result.image.size,
+        total_files_processed=sum(count for name, count in content.counts.items() if name.startswith("files")),
+        total_bytes_processed=content.size,
+        **content.counts,
     )
 
 
-def _report(spec: ImageSpec, snapshot_id: str, result: ImageResult, summary: SnapshotSummary) -> ImageBackup:
-    return ImageBackup(
-        path=spec.naming.path,
-        snapshot_id=snapshot_id,
-        parent_id=None if spec.parent is None else spec.parent.id,
-        size=result.image.size,
-        bytes_read=result.stats.bytes_read,
+def _report(snapshot: Snapshot, mode: BackupMode, content: _Content, summary: SnapshotSummary) -> SavedSnapshot:
+    return SavedSnapshot(
+        path=snapshot.paths[0],
+        snapshot_id=snapshot.id or "",
+        parent_id=snapshot.parent,
+        mode=mode,
+        size=content.size,
+        bytes_read=content.bytes_read,
         bytes_new=summary.data_added,
         bytes_packed=summary.data_added_packed,
-        digest=result.image.digest,
+        digest=content.digest,
         started=summary.backup_start.to_datetime(),
         ended=summary.backup_end.to_datetime(),
+        problems=content.problems,
+        problem_count=content.problem_count,
     )

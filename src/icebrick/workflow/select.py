@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
 from icebrick.errors import SnapshotMissingError, UsageError
 from icebrick.repository.snapshot import Snapshot
-from icebrick.workflow.naming import image_path, volume_path
+from icebrick.workflow.naming import BackupMode, image_path, mode_of, volume_path
 
 LATEST = "latest"
 
@@ -41,6 +41,11 @@ def with_path(snapshots: Iterable[Snapshot], path: str, *, hostname: str | None 
         if snapshot.paths == (path,) and (hostname is None or snapshot.hostname == hostname)
     ]
     return sorted(wanted, key=lambda snapshot: snapshot.time)
+
+
+def newest_by_mode(snapshots: Iterable[Snapshot]) -> Mapping[BackupMode, Snapshot]:
+    """Of those given, oldest first."""
+    return {mode_of(snapshot): snapshot for snapshot in snapshots}
 
 
 def choose_volume(snapshots: Iterable[Snapshot], volume_id: str, selection: Selection) -> Snapshot:

@@ -24,7 +24,7 @@ def test_a_backup_is_told_in_a_line(icebrick: Icebrick, location: Path, disk: Pa
     ran = icebrick("backup", "--image", disk, "--name", "disk1")
     assert ran.code == 0
     assert ran.out.startswith("snapshot ")
-    assert " of /image/disk1: 8.0 MiB, read " in ran.out
+    assert " of /image/disk1: 8.0 MiB in blocks, read " in ran.out
     assert ran.err == ""
 
 

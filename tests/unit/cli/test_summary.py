@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from icebrick.cli.backup import tell
 from icebrick.cli.output import Output
+from icebrick.engine.file.base import Problem
 from icebrick.errors import IcebrickError, IncompleteError, Interrupted
-from icebrick.workflow.report import BackupReport, Failure, ImageBackup
+from icebrick.workflow.naming import BackupMode
+from icebrick.workflow.report import BackupReport, Failure, SavedSnapshot
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 NAMES = {"v1": "disk", "v2": "evil\nname", "v3": "late"}
 
 
-def done(volume_id: str) -> ImageBackup:
-    return ImageBackup(
+def done(volume_id: str) -> SavedSnapshot:
+    return SavedSnapshot(
         path=f"/cinder/{volume_id}",
         snapshot_id="4f0b9f6e" * 8,
         parent_id=None,
+        mode=BackupMode.BLOCKS,
         size=1 << 30,
         bytes_read=3 << 20,
         bytes_new=2 << 20,
@@ -47,9 +51,9 @@ def test_several_volumes_are_a_table_with_a_line_for_each(output: Output, capsys
         tell(output, report(), NAMES)
     told = capsys.readouterr()
     assert told.out.splitlines() == [
-        "volume  name        result  snapshot  read     new      stored   time    reason",
-        "v1      disk        done    4f0b9f6e  3.0 MiB  2.0 MiB  1.0 MiB  12.3 s",
-        "v2      evil\\nname  failed                                               no device appeared",
+        "volume  name        result  snapshot  mode    read     new      stored   time    reason",
+        "v1      disk        done    4f0b9f6e  blocks  3.0 MiB  2.0 MiB  1.0 MiB  12.3 s",
+        "v2      evil\\nname  failed                                                       no device appeared",
     ]
     assert "volume v2 was not backed up: no device appeared" in told.err
 
@@ -57,8 +61,28 @@ def test_several_volumes_are_a_table_with_a_line_for_each(output: Output, capsys
 def test_one_volume_is_a_line(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
     tell(output, BackupReport("run", (done("v1"),)), NAMES)
     assert capsys.readouterr().out == (
-        "snapshot 4f0b9f6e of /cinder/v1: 1.0 GiB, read 3.0 MiB, new 2.0 MiB, stored 1.0 MiB, in 12.3 s\n"
+        "snapshot 4f0b9f6e of /cinder/v1: 1.0 GiB in blocks, read 3.0 MiB, new 2.0 MiB, stored 1.0 MiB, in 12.3 s\n"
     )
+
+
+def test_files_that_could_not_be_read_are_told_and_the_command_was_done_in_part(
+    output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = tuple(Problem(f"/etc/{number}\n", "could not be read") for number in range(11))
+    partly = replace(done("v1"), mode=BackupMode.FILES, problems=problems, problem_count=12)
+    with pytest.raises(IncompleteError, match="12 files could not be read"):
+        tell(output, BackupReport("run", (partly, done("v2"))), NAMES)
+    told = capsys.readouterr()
+    line = told.out.splitlines()[1]
+    assert "  in part  " in line
+    assert line.endswith("12 files not or not fully read")
+    assert "/cinder/v1: /etc/9\\n: could not be read" in told.err
+    assert "/cinder/v1: 2 more" in told.err
+
+
+def test_why_a_volume_was_not_read_file_by_file_is_told(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    tell(output, BackupReport("run", (replace(done("v1"), mode_reason="the volume holds a partition table"),)), NAMES)
+    assert capsys.readouterr().out.endswith("; not file by file: the volume holds a partition table\n")
 
 
 def test_an_interrupted_run_tells_what_was_done_and_what_was_not_begun(

@@ -14,6 +14,7 @@ from icebrick.config.job import parse_job
 from icebrick.config.option import Option
 from icebrick.config.settings import Settings, load_settings
 from icebrick.errors import UsageError
+from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.scope import Filter, Scope, ScopeKind
 from icebrick.workflow.select import Selection
 
@@ -85,7 +86,7 @@ def test_a_backups_request_has_all_that_was_said(tmp_path: Path) -> None:
     request = engine(
         tmp_path, "all-tenants = yes\nmode = files\ntag = a, b\ncold = yes\nrecreate-vol-on-error = yes"
     ).backup_request()
-    assert (request.scope.kind, request.mode, request.tags) == (ScopeKind.ALL_PROJECTS, "files", ("a", "b"))
+    assert (request.scope.kind, request.mode, request.tags) == (ScopeKind.ALL_PROJECTS, BackupMode.FILES, ("a", "b"))
     assert (request.cold, request.recreate_on_error) == (True, True)
 
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 import pytest
 
 from icebrick.errors import UsageError
-from icebrick.workflow.naming import image_of_path, image_path, name_image, name_volume, volume_of_path, volume_path
+from icebrick.workflow.naming import (
+    BackupMode,
+    image_of_path,
+    image_path,
+    name_image,
+    name_volume,
+    volume_of_path,
+    volume_path,
+)
 
 
 def test_a_volumes_snapshot_is_found_by_volume_project_and_run() -> None:
     naming = name_volume("v1", "p1", run_id="r1", name="web", tags=("nightly",))
     assert (naming.hostname, naming.path) == ("cinder", "/cinder/v1")
-    assert naming.tags == ("icebrick", "volume:v1", "project:p1", "mode:blocks", "run:r1", "name:web", "nightly")
+    assert naming.tags == ("icebrick", "volume:v1", "project:p1", "run:r1", "name:web", "nightly")
+    assert naming.of_mode(BackupMode.FILES).tags == (*naming.tags, "mode:files")
 
 
 @pytest.mark.parametrize(("name", "tags"), [("", ()), ("a,b", ("name:a_b",)), ("\x1b[2J\n", ("name:_[2J_",))])
 def test_a_volumes_name_becomes_a_tag_that_restic_can_ask_for(name: str, tags: tuple[str, ...]) -> None:
-    assert name_volume("v1", "p1", run_id="r1", name=name).tags[5:] == tags
+    assert name_volume("v1", "p1", run_id="r1", name=name).tags[4:] == tags
 
 
 def test_an_images_snapshot_carries_its_host() -> None:

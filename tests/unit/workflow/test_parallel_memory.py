@@ -24,7 +24,7 @@ from icebrick.secret import Secret
 from icebrick.workflow.images import load_images
 from icebrick.workflow.naming import name_image
 from icebrick.workflow.parallel import Done, new_capacity, run_jobs
-from icebrick.workflow.saving import ImageSpec, opened_saver
+from icebrick.workflow.saving import SnapshotSpec, opened_saver
 
 MIB = 1 << 20
 NOISE = os.urandom(MIB)
@@ -46,7 +46,7 @@ class Noisy(BlockSource):
 
 def back_up(number):
     name = name_image(str(number), "host", run_id="run", tags=())
-    saver.save(Noisy(number), ImageSpec(name, now(), None), NO_PROGRESS)
+    saver.save_image(Noisy(number), SnapshotSpec(name, now()), NO_PROGRESS)
 
 at_once = int(sys.argv[1])
 repository = init_repository(Packless(), Secret("geheim"), parameters=ScryptParameters(n=2))
