@@ -46,7 +46,7 @@ class Output:
         if self.as_json:
             click.echo(json.dumps({"message_type": "warning", "message": text}), err=True)
         else:
-            click.echo(f"icebrick: warning: {printable(text)}", err=True)
+            click.echo(f"icebrick: warning: {one_line(text)}", err=True)
 
     def warn_of_leftovers(self, leftovers: Sequence[str]) -> None:
         """Which they are, the log has told when it happened."""

@@ -27,7 +27,7 @@ class Images:
         if image is None:
             raise RepositoryError(
                 f"snapshot {snapshot.id} holds no image of a volume",
-                hint="Snapshots made by restic itself are restored with 'restic restore'.",
+                hint="What it holds can be restored to a directory of this host: --target DIRECTORY.",
             )
         return image
 

@@ -47,6 +47,15 @@ def test_newlines_are_escaped_where_one_line_is_wanted() -> None:
     assert one_line("a\nb") == "a\\nb"
 
 
+def test_a_warning_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=False, quiet=False).warn("/a\nicebrick: error: forged: cannot be read")
+    assert capsys.readouterr().err == "icebrick: warning: /a\\nicebrick: error: forged: cannot be read\n"
+
+
+def test_bytes_that_are_not_utf8_are_shown_as_such() -> None:
+    assert printable("caf\udce9 é") == "caf\\xe9 é"
+
+
 def test_json_progress_tells_at_most_once_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with JsonProgress(Output(as_json=True, quiet=False), clock).task("read", total=100, unit="B") as task:
