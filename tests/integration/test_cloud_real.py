@@ -16,7 +16,7 @@ from icebrick.cloud.base import Mode, Volume, VolumeSpec
 from icebrick.cloud.cinder import CinderCloud
 from icebrick.cloud.leftovers import find_leftovers, remove_leftovers
 from icebrick.cloud.session import connect
-from icebrick.cloud.temporary import attached, temporary_clone, temporary_snapshot
+from icebrick.cloud.temporary import AttachingHost, attached, temporary_clone, temporary_snapshot
 from icebrick.cloud.wait import Pace
 from icebrick.connection import ConnectionInfo
 from icebrick.devcloud.devcloud import Devcloud
@@ -222,4 +222,5 @@ def opened(
     def open_device(info: ConnectionInfo) -> AbstractContextManager[BlockSource]:
         return connector.open_source(info, size=GIB)
 
-    return attached(cloud, connector.properties(), volume.id, Mode.READ, open_device, leftovers)
+    host = AttachingHost(connector.properties(), connector.disconnect)
+    return attached(cloud, host, volume.id, Mode.READ, open_device, leftovers)

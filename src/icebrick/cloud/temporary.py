@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from icebrick.cloud.base import (
-    Attachment,
     Cloud,
     Group,
     GroupSnapshot,
@@ -27,7 +26,7 @@ from icebrick.cloud.base import (
     VolumeSpec,
 )
 from icebrick.connection import ConnectionInfo, ConnectorProperties
-from icebrick.errors import AttachError, CloudError, IcebrickError
+from icebrick.errors import AttachError, CloudError, IcebrickError, UnexpectedStateError
 from icebrick.run import Run
 
 _LOG = logging.getLogger(__name__)
@@ -137,24 +136,18 @@ def part_and_delete(cloud: Cloud, volume_id: str) -> None:
         cloud.delete_volume(volume_id)
 
 
-@contextmanager
-def temporary_attachment(
-    cloud: Cloud, connector: ConnectorProperties, volume_id: str, mode: Mode, leftovers: list[str]
-) -> Iterator[Attachment]:
-    """An attachment with its connection, not yet completed.
+@dataclass(frozen=True, slots=True)
+class AttachingHost:
+    """This host: what Cinder is told of it, and how what may be left of a connection is removed from it."""
 
-    It carries no tags; a cleanup finds it through its volume, which therefore must be one of the run's.
-    """
-    reserved = cloud.create_attachment(volume_id, mode)
-    what = f"attachment {reserved.id} of volume {volume_id}"
-    with _undone(lambda: cloud.delete_attachment(reserved.id), what, leftovers):
-        yield cloud.connect_attachment(reserved.id, connector, mode)
+    properties: ConnectorProperties
+    disconnect: Callable[[ConnectionInfo], None]
 
 
 @contextmanager
 def attached(
     cloud: Cloud,
-    connector: ConnectorProperties,
+    host: AttachingHost,
     volume_id: str,
     mode: Mode,
     open_device: Callable[[ConnectionInfo], AbstractContextManager[T]],
@@ -165,19 +158,33 @@ def attached(
     reserve, connect, open, complete; and close before the attachment goes. `open_device` is the connector's
     `open_source` or `open_target`, with the size. An AttachError while closing, when
     the block has ended normally, is a leftover: what was written is durable since the block's last flush.
+
+    The attachment stays where the device does: it carries no tags, but through its volume, which therefore must be
+    one of the run's, a cleanup finds both.
     """
-    finished = False
-    with temporary_attachment(cloud, connector, volume_id, mode, leftovers) as attachment:
+    reserved = cloud.create_attachment(volume_id, mode)
+    connections: list[ConnectionInfo] = []  # of a device that may be left
+
+    def part() -> None:
+        for connection in connections:
+            host.disconnect(connection)
+        cloud.delete_attachment(reserved.id)
+
+    with _undone(part, f"attachment {reserved.id} of volume {volume_id}", leftovers):
+        attachment = cloud.connect_attachment(reserved.id, host.properties, mode)
         assert attachment.connection is not None, "connected attachments have a connection"
+        connections.append(attachment.connection)
+        finished = False
         try:
             with open_device(attachment.connection) as device:
                 cloud.complete_attachment(attachment.id)
                 yield device
                 finished = True
+            connections.clear()
         except AttachError as error:
             if not finished:
                 raise
-            _tell(leftovers, f"device of volume {volume_id}", error)
+            _LOG.warning("not closed at once: device of volume=%s error=%s", volume_id, error)
 
 
 @contextmanager
@@ -186,6 +193,7 @@ def _finished(cloud: Cloud, volume: Volume, leftovers: list[str], owner: Owner |
     with ExitStack() as undo:
         undo.callback(_undo, lambda: part_and_delete(owner.cloud, volume.id), f"volume {volume.id}", leftovers)
         yield volume
+        _refuse_attached(owner.cloud, volume.id)
         undo.pop_all()
     try:
         owner.cloud.untag_volume(volume.id)
@@ -195,6 +203,12 @@ def _finished(cloud: Cloud, volume: Volume, leftovers: list[str], owner: Owner |
         raise CloudError(
             f"volume {volume.id} is complete but still marked as unfinished: {error}", hint=hint
         ) from error
+
+
+def _refuse_attached(cloud: Cloud, volume_id: str) -> None:
+    """Without its tags, nobody would find out that this host could not let go of it."""
+    if cloud.attachments(volume_id):
+        raise UnexpectedStateError(f"volume {volume_id} is still attached to this host")
 
 
 @contextmanager
@@ -208,7 +222,7 @@ def _undone(delete: Callable[[], None], what: str, leftovers: list[str]) -> Iter
 def _undo(delete: Callable[[], None], what: str, leftovers: list[str]) -> None:
     try:
         delete()
-    except CloudError as error:
+    except (CloudError, AttachError) as error:
         _tell(leftovers, what, error)
 
 

@@ -72,10 +72,20 @@ class FakeConnector(Connector):
             raise AttachError(f"the device of attachment {attachment_id} has {device.size} bytes, not {size}")
         with self._lock:
             self.connected.add(attachment_id)
+        done = False
         try:
             yield device
+            done = True
         finally:
+            self._disconnect_at_end(info, quietly=not done)
+
+    def _disconnect_at_end(self, info: ConnectionInfo, *, quietly: bool) -> None:
+        """`quietly` after an error, which must not be hidden by one that follows from it."""
+        try:
             self.disconnect(info)
+        except AttachError:
+            if not quietly:
+                raise
 
     def _exported(self, info: ConnectionInfo, attachment_id: str) -> BytesTarget:
         if info.driver_volume_type != DRIVER:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from icebrick.attach.base import Connector, HostDevice
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.cloud.base import Cloud, GroupSnapshot, Mode, Volume, VolumeSnapshot, VolumeSpec
 from icebrick.cloud.cold import detached
+from icebrick.cloud.safety import keep, safety_snapshot
 from icebrick.cloud.temporary import (
+    AttachingHost,
+    Owner,
     attached,
     temporary_clone,
     temporary_group_snapshot,
@@ -65,6 +68,10 @@ class VolumeAccess:
         ):
             yield clone
 
+    @property
+    def _host(self) -> AttachingHost:
+        return AttachingHost(self.properties, self.connector.disconnect)
+
     @contextmanager
     def device(self, volume: Volume, mode: Mode) -> Iterator[HostDevice]:
         """The volume attached here, for others to open too."""
@@ -72,7 +79,7 @@ class VolumeAccess:
         def open_device(info: ConnectionInfo) -> AbstractContextManager[HostDevice]:
             return self.connector.open_device(info, size=volume.size * GIB)
 
-        with attached(self.cloud, self.properties, volume.id, mode, open_device, self.leftovers) as device:
+        with attached(self.cloud, self._host, volume.id, mode, open_device, self.leftovers) as device:
             yield device
 
     @contextmanager
@@ -82,7 +89,7 @@ class VolumeAccess:
         def open_source(info: ConnectionInfo) -> AbstractContextManager[BlockSource]:
             return self.connector.open_source(info, size=volume.size * GIB, direct=direct)
 
-        with attached(self.cloud, self.properties, volume.id, Mode.READ, open_source, self.leftovers) as source:
+        with attached(self.cloud, self._host, volume.id, Mode.READ, open_source, self.leftovers) as source:
             yield source
 
     @contextmanager
@@ -92,24 +99,42 @@ class VolumeAccess:
         def open_target(info: ConnectionInfo) -> AbstractContextManager[BlockTarget]:
             return self.connector.open_target(info, size=volume.size * GIB)
 
-        with attached(self.cloud, self.properties, volume.id, Mode.WRITE, open_target, self.leftovers) as target:
+        with attached(self.cloud, self._host, volume.id, Mode.WRITE, open_target, self.leftovers) as target:
             yield target
 
     @contextmanager
-    def copied(self, volume: Volume) -> Iterator[Volume]:
+    def copied(self, volume: Volume, owner: Owner | None = None) -> Iterator[Volume]:
         """A copy of the volume as of now, that stays when the block ends normally."""
         with (
             self._noting_failure(),
             temporary_snapshot(self.cloud, volume.id, self.run, self.leftovers) as snapshot,
-            unfinished_clone(self.cloud, snapshot, volume.name, self.run, self.leftovers) as copy,
+            unfinished_clone(self.cloud, snapshot, volume.name, self.run, self.leftovers, owner=owner) as copy,
         ):
             yield copy
 
     @contextmanager
-    def created(self, spec: VolumeSpec) -> Iterator[Volume]:
+    def created(self, spec: VolumeSpec, owner: Owner | None = None) -> Iterator[Volume]:
         """A new, empty volume, that stays when the block ends normally."""
-        with self._noting_failure(), unfinished_volume(self.cloud, spec, self.run, self.leftovers) as volume:
-            yield volume
+        with self._noting_failure(), unfinished_volume(self.cloud, spec, self.run, self.leftovers, owner=owner) as made:
+            yield made
+
+    @contextmanager
+    def safeguarded(self, volume: Volume, snapshot_ids: list[str]) -> Iterator[VolumeAccess]:
+        """The way to the volume itself, to write to it; what it was stays in a volume snapshot, whatever happens.
+
+        Its id is added to `snapshot_ids`.
+        """
+        alone = replace(self, leftovers=[])
+        try:
+            with (
+                self._noting_failure(),
+                safety_snapshot(self.cloud, volume.id, self.run, alone.leftovers) as safety,
+            ):
+                keep(self.cloud, safety, self.run)
+                snapshot_ids.append(safety.snapshot.id)
+                yield alone
+        finally:
+            self.leftovers.extend(alone.leftovers)
 
     def _cold(self, volume_ids: Sequence[str]) -> AbstractContextManager[None]:
         """Round what freezes the volumes, and no more: servers are without them for so long."""

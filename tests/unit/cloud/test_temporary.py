@@ -10,15 +10,15 @@ import pytest
 from icebrick.blockdev import BlockSource
 from icebrick.cloud.base import Mode, VolumeSettings, VolumeSnapshot, VolumeSpec
 from icebrick.cloud.temporary import (
+    AttachingHost,
     attached,
-    temporary_attachment,
     temporary_clone,
     temporary_snapshot,
     unfinished_clone,
     unfinished_volume,
 )
 from icebrick.connection import ConnectionInfo
-from icebrick.errors import AttachError, CloudError, CloudUnavailableError, QuotaError
+from icebrick.errors import AttachError, CloudError, CloudUnavailableError, QuotaError, UnexpectedStateError
 from icebrick.run import Run
 from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
@@ -145,8 +145,7 @@ def test_an_attachment_that_cannot_be_connected_is_deleted(
     cloud: FakeCloud, volume_id: str, connector: FakeConnector
 ) -> None:
     cloud.faults.fail("connect_attachment", OUTAGE)
-    attachment = temporary_attachment(cloud, connector.properties(), volume_id, Mode.READ, [])
-    with pytest.raises(CloudUnavailableError), attachment:
+    with pytest.raises(CloudUnavailableError), open_attached(cloud, volume_id, connector, []):
         pass
     assert cloud.get_volume(volume_id).status == "available"
 
@@ -178,15 +177,41 @@ def test_a_device_is_closed_when_the_attachment_cannot_be_completed(
     assert (connector.connected, list(cloud.attachments(volume_id))) == (set(), [])
 
 
-def test_a_device_that_does_not_close_after_success_is_a_leftover(
+def test_a_device_that_does_not_close_at_once_is_disconnected(
     cloud: FakeCloud, volume_id: str, connector: FakeConnector
 ) -> None:
     leftovers: list[str] = []
-    connector.faults.fail("disconnect", AttachError("busy"), after=True)
+    connector.faults.fail("disconnect", AttachError("busy"))
     with open_attached(cloud, volume_id, connector, leftovers):
         pass
-    assert leftovers == [f"device of volume {volume_id}: busy"]
-    assert list(cloud.attachments(volume_id)) == []
+    assert (leftovers, connector.connected, list(cloud.attachments(volume_id))) == ([], set(), [])
+
+
+@pytest.mark.parametrize("error", [None, BodyError()])
+def test_a_device_that_cannot_be_closed_keeps_its_attachment_for_a_cleanup(
+    cloud: FakeCloud, volume_id: str, connector: FakeConnector, error: BodyError | None
+) -> None:
+    leftovers: list[str] = []
+    connector.faults.fail("disconnect", AttachError("busy"), times=2)
+    with swallowed(error), open_attached(cloud, volume_id, connector, leftovers):
+        if error is not None:
+            raise error
+    (attachment,) = cloud.attachments(volume_id)
+    assert connector.connected == {attachment.id}
+    assert leftovers == [f"attachment {attachment.id} of volume {volume_id}: busy"]
+
+
+def test_a_volume_that_is_still_attached_is_not_finished(cloud: FakeCloud, connector: FakeConnector) -> None:
+    leftovers: list[str] = []
+    connector.faults.fail("disconnect", AttachError("busy"), times=2)
+    unfinished = unfinished_volume(cloud, VolumeSpec("restored", 1), RUN, leftovers)
+    with (
+        pytest.raises(UnexpectedStateError, match="still attached"),
+        unfinished as volume,
+        open_attached(cloud, volume.id, connector, leftovers),
+    ):
+        pass
+    assert RUN.tags.items() <= cloud.get_volume(volume.id).metadata.items()
 
 
 def test_an_error_of_the_device_in_the_block_is_raised(
@@ -202,7 +227,8 @@ def open_attached(
     def open_device(info: ConnectionInfo) -> AbstractContextManager[BlockSource]:
         return connector.open_source(info, size=GIB)
 
-    return attached(cloud, connector.properties(), volume_id, Mode.READ, open_device, leftovers)
+    host = AttachingHost(connector.properties(), connector.disconnect)
+    return attached(cloud, host, volume_id, Mode.READ, open_device, leftovers)
 
 
 @contextmanager
