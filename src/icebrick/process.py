@@ -1,9 +1,12 @@
-"""What a process settles once at its start, before it uses much memory: how memory and threads are kept."""
+"""What a process settles once at its start, before it uses much memory: how memory, threads and files are kept."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
+
+_FILES = 1 << 16
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -25,3 +28,14 @@ def keep_freed_memory() -> None:
 def start_no_idle_threads() -> None:
     """Keep numpy, when it is imported later, from starting threads for matrices, which nobody here multiplies."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def open_many_files() -> None:
+    """Raise the number of files that may be open as far as is allowed, as Go programs do.
+
+    Each directory on the way down to a file is open, in every volume whose files are backed up at the same time.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -15,7 +15,7 @@ from icebrick.cli.command import Given, LazyGroup
 from icebrick.cli.output import drop_stdout, printable
 from icebrick.cli.signals import unwind_on_signals
 from icebrick.errors import IcebrickError
-from icebrick.process import keep_freed_memory, start_no_idle_threads
+from icebrick.process import keep_freed_memory, open_many_files, start_no_idle_threads
 
 INTERRUPTED = 130
 
@@ -60,6 +60,7 @@ def icebrick() -> None:
 def main() -> None:
     """Entry point; never returns."""
     keep_freed_memory()
+    open_many_files()
     start_no_idle_threads()
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
