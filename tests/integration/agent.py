@@ -80,10 +80,11 @@ class Agent:
         return dict(report["backups"][0])
 
     def restore(self, volume_id: str, *arguments: str | Path) -> dict[str, Any]:
-        """The report of a restore that worked and left nothing."""
+        """What became of the volume, by a restore that worked and left nothing."""
         report = self.succeed("restore", "--json", "--single-volume-id", volume_id, *arguments).record()
         assert report["leftovers"] == []
-        return report
+        (restored,) = report["restores"]
+        return {**restored, **restored["filled"]}
 
     def snapshot_ids(self) -> list[str]:
         """Oldest first."""

@@ -60,7 +60,7 @@ def test_a_job_backs_up_what_its_filters_let_through_into_the_projects_own_repos
     restore = write_job(
         tmp_path / "restore.json", action="restore", repository="projects", single_volume_id=wanted, verify=True
     )
-    restored = agent.succeed(*shared, "run", restore, "--json").record()
+    (restored,) = agent.succeed(*shared, "run", restore, "--json").record()["restores"]
     assert restored["receipt"]["mismatches"] == 0
     assert digest(tenant.file(tenant.adopt(restored["volume_id"]))) == digest(tenant.file(wanted))
 

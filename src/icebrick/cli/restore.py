@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from icebrick.app import opened_cloud, this_host, volume_run
 from icebrick.cli.command import command, refuse_all_but, said, settings_for, take_back
-from icebrick.cli.invocation import Invocation, this_invocation
-from icebrick.cli.repository import opened_repository
-from icebrick.cli.restored import keep_receipt, keeping_receipt_of_mismatches, tell_restored
+from icebrick.cli.invocation import this_invocation
+from icebrick.cli.restore_volumes import restore_volumes
 from icebrick.cli.target import restore_to_target
-from icebrick.cli.unwired import refuse_restore
 from icebrick.config.options import (
     DELETE_EXTRA,
     EXCLUDE,
@@ -26,14 +22,9 @@ from icebrick.config.options import (
 )
 from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.engine.file.select import select
-from icebrick.errors import IcebrickError, UsageError
-from icebrick.repository.snapshot import Snapshot
-from icebrick.workflow.naming import volume_of_path
-from icebrick.workflow.report import RestoreReport
-from icebrick.workflow.request import RestoreRequest, TargetRequest
+from icebrick.errors import UsageError
+from icebrick.workflow.request import TargetRequest
 from icebrick.workflow.scope import Scope, ScopeKind
-from icebrick.workflow.select import choose_any
-from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
 
 TARGET_OPTIONS = (SINGLE_VOLUME_ID, SNAPSHOT, RESTORE_FROM_DATE, VERIFY, OVERWRITE, DELETE_EXTRA)
 """Those that a restore without a cloud has too."""
@@ -112,48 +103,9 @@ def restore(
     restore_to_target(invocation, request, receipt)
 
 
-def restore_volumes(invocation: Invocation, receipt: Path | None = None) -> None:
-    """What the settings say, wherever they come from."""
-    request = invocation.settings.engine.restore_request()
-    if request.remove_old and not invocation.settings.engine.yes:
-        _ask_before_removal()
-    refuse_restore(request)
-    with keeping_receipt_of_mismatches(invocation.output, receipt):
-        report = _restore_to_cloud(invocation, request)
-    keep_receipt(receipt, report.receipt)
-    tell_restored(invocation.output, report)
-
-
-def _ask_before_removal() -> None:
-    question = "--remove-old-vol deletes each volume that is replaced, when its replacement is verified"
-    if not sys.stdin.isatty():
-        raise UsageError(question, hint='Confirm it with --yes, or in a job with "yes": true.')
-    if not click.confirm(f"{question}. Go on?", err=True):
-        raise IcebrickError("nothing was done, as it was not confirmed")
-
-
 def _only_volume(scope: Scope | None) -> str | None:
     if scope is None or scope.kind is not ScopeKind.VOLUMES:
         return None
     if len(scope.ids) > 1:
         raise UsageError("a --target takes one volume")
     return scope.ids[0]
-
-
-def _restore_to_cloud(invocation: Invocation, request: RestoreRequest) -> RestoreReport:
-    options = RestoreOptions(verify=request.verify, meta_override=request.meta_override)
-    with (
-        opened_cloud(invocation.settings.cloud) as cloud,
-        opened_repository(invocation, cloud.project().id) as repository,
-        volume_run(this_host(invocation.settings.agent), cloud, repository, invocation.progress) as (access, images),
-    ):
-        volume_id = _only_volume(request.scope) or _volume_of(choose_any(images.snapshots, request.selection))
-        plan = plan_volume_restore(cloud, images, volume_id, request.selection, options)
-        return run_volume_restore(plan, access, invocation.progress)
-
-
-def _volume_of(snapshot: Snapshot) -> str:
-    volume_ids = [volume_id for path in snapshot.paths if (volume_id := volume_of_path(path)) is not None]
-    if len(volume_ids) != 1:
-        raise UsageError(f"snapshot {snapshot.id} is not of a volume", hint="Restore it with --target.")
-    return volume_ids[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,26 +27,40 @@ def keeping_receipt_of_mismatches(output: Output, path: Path | None) -> Iterator
 
 def keep_receipt(path: Path | None, receipt: Receipt | FilesReceipt | None) -> None:
     """Write it to the file, if both are there; UsageError when that fails."""
-    if path is None or receipt is None:
+    if receipt is not None:
+        keep_receipts(path, [receipt])
+
+
+def keep_receipts(path: Path | None, receipts: Sequence[Receipt | FilesReceipt]) -> None:
+    """The same of several: a JSON array, unless it is one."""
+    if path is None or not receipts:
         return
     try:
-        path.write_text(json.dumps(to_json(receipt), indent=1) + "\n", "utf-8")
+        kept = to_json(receipts if len(receipts) > 1 else receipts[0])
+        path.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write receipt {path}: {error.strerror}") from error
 
 
 def tell_restored(output: Output, report: RestoreReport) -> None:
-    """The result, and what is left behind."""
-    what = f"volume {report.volume_id}" if report.volume_id else report.target
+    """The result."""
     lines = [
-        f"restored snapshot {report.snapshot_id[:8]} to {what}: {size_text(report.size)}, "
+        f"restored snapshot {report.snapshot_id[:8]} to {report.target}: {size_text(report.size)}, "
         f"written {size_text(report.bytes_written)}, already right {size_text(report.bytes_matching)}"
     ]
     if report.receipt is not None:
-        receipt = report.receipt
-        lines.append(
-            f"verified: {receipt.blocks} blocks, {receipt.zero_blocks} of them zeros, no differences, "
-            f"digest {receipt.digest}"
-        )
+        lines.append(verified_text(report.receipt))
     output.result("\n".join(lines), {"message_type": "summary", **to_json(report)})
-    output.warn_of_leftovers(report.leftovers)
+
+
+def verified_text(receipt: Receipt | FilesReceipt) -> str:
+    """Of one without mismatches."""
+    if isinstance(receipt, FilesReceipt):
+        return (
+            f"verified: {receipt.entries} entries, with {size_text(receipt.size)} of data in files, no differences; "
+            f"{receipt.extra} more that are not in the backup; digest {receipt.digest}"
+        )
+    return (
+        f"verified: {receipt.blocks} blocks, {receipt.zero_blocks} of them zeros, no differences, "
+        f"digest {receipt.digest}"
+    )

@@ -10,7 +10,7 @@ import click
 from icebrick.cli.backup import back_up_volumes
 from icebrick.cli.command import command, refuse_all_but, settings_for
 from icebrick.cli.invocation import this_invocation
-from icebrick.cli.restore import restore_volumes
+from icebrick.cli.restore_volumes import restore_volumes
 from icebrick.config.job import STANDARD_INPUT, job_options, load_job, parse_job
 from icebrick.config.options import BACKUP, RESTORE
 from icebrick.errors import UsageError

@@ -55,7 +55,6 @@ def restore_to_path(
         run_id=run_id,
         snapshot_id=restorable.snapshot.id or "",
         target=str(path),
-        volume_id=None,
         size=stats.size,
         bytes_written=stats.written,
         bytes_discarded=stats.discarded,

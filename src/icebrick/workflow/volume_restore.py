@@ -1,144 +1,129 @@
-"""Restoring a volume in the cloud: onto a copy of it while it exists, else onto a new volume made from its record."""
+"""Restoring volumes in the cloud, several at once."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
-from icebrick.blockdev import BlockTarget, Extent
-from icebrick.cloud.base import Cloud, Volume, VolumeSettings, VolumeSpec
-from icebrick.engine.block.backup import BlockOptions
-from icebrick.engine.block.restore import RestoreStats, restore_image
-from icebrick.errors import IcebrickError, UsageError
-from icebrick.parallel import Slots
-from icebrick.progress import Progress
-from icebrick.workflow.access import GIB, VolumeAccess
+from icebrick.errors import IcebrickError, Interrupted
+from icebrick.progress import NO_PROGRESS, LabelledProgress, Progress
+from icebrick.repository.snapshot import Snapshot
+from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.images import Images
-from icebrick.workflow.report import RestoreReport
-from icebrick.workflow.restore import Restorable, verify
-from icebrick.workflow.select import Selection, choose_volume
+from icebrick.workflow.parallel import Capacity, Done, Failed, Outcome, run_jobs
+from icebrick.workflow.points import FoundSnapshots, find_restorable, volume_id_of
+from icebrick.workflow.report import Failure
+from icebrick.workflow.request import RestoreRequest
+from icebrick.workflow.restore import VerificationError
+from icebrick.workflow.restoring.old import remove_old
+from icebrick.workflow.restoring.outcome import RestoreFailure, VolumeRestore, VolumesReport
+from icebrick.workflow.restoring.plan import RestoreSource, VolumeRestorePlan, plan_volume_restore
+from icebrick.workflow.restoring.ways import Attempt
+from icebrick.workflow.select import choose_any
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreOptions:
-    """What else a restore does: `verify` reads the result back.
-
-    With `meta_override` the result gets name, metadata and so on of the backup, not the volume's present ones.
-    """
-
-    verify: bool = False
-    meta_override: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeRestorePlan:
-    """`existing` is the volume as it is now; None when it is gone. `backed_up` is what the record says of it.
-
-    The record is read only where it is needed: a damaged one must not keep data from being restored.
-    """
-
-    volume_id: str
-    restorable: Restorable
-    existing: Volume | None
-    backed_up: Volume | None
-    options: RestoreOptions
-
-    @property
-    def settings(self) -> VolumeSettings:
-        """What the restored volume shall be like."""
-        model = self.backed_up or self.existing
-        assert model is not None, "a plan has a record or a volume"
-        return VolumeSettings(
-            name=model.name,
-            description=model.description,
-            metadata=model.metadata,
-            image_metadata=model.image_metadata,
-            bootable=model.bootable,
-            read_only=model.read_only,
-        )
-
-
-def plan_volume_restore(
-    cloud: Cloud, images: Images, volume_id: str, selection: Selection, options: RestoreOptions
-) -> VolumeRestorePlan:
-    """Choose the snapshot and look the volume up; makes nothing. UsageError when the image cannot fit."""
-    snapshot = choose_volume(images.snapshots, volume_id, selection)
-    restorable = Restorable(snapshot, images.find(snapshot), images)
-    existing = cloud.find_volume(volume_id)
-    backed_up = None
-    if existing is None or options.meta_override:
-        backed_up = images.record(snapshot).volume
-        if backed_up.id != volume_id:
-            raise IcebrickError(f"the record in snapshot {snapshot.id} is of volume {backed_up.id}, not of {volume_id}")
-    if existing is None and backed_up is not None and backed_up.encrypted:
-        raise IcebrickError(
-            f"volume {volume_id} is gone and with it the key of its encryption; a new volume could not read the data",
-            hint="Restore the encrypted image with --target.",
-        )
-    if existing is not None and existing.size * GIB < restorable.image.size:
-        raise UsageError(
-            f"volume {volume_id} has {existing.size} GiB, the image of snapshot {snapshot.id} has "
-            f"{restorable.image.size} bytes"
-        )
-    return VolumeRestorePlan(volume_id, restorable, existing, backed_up, options)
-
-
-def run_volume_restore(
-    plan: VolumeRestorePlan, access: VolumeAccess, progress: Progress, *, slots: Slots | None = None
-) -> RestoreReport:
-    """Restore; the volume in the report is complete and stays. By an error, nothing stays and nothing was changed.
-
-    `slots` are those of the run, when there are others at work in it.
-    """
-    receipt = None
-    blocks = BlockOptions(slots=slots or Slots())
-    with _result(plan, access) as volume:
-        log.info("restoring run=%s snapshot=%s volume=%s", access.run.id, plan.restorable.snapshot.id, volume.id)
-        with access.writable(volume) as target:
-            stats = _fill(plan.restorable, target, blocks, progress)
-        if plan.options.verify:
-            # Attached anew, so that no cache of this host can answer instead of the storage.
-            with access.readable(volume, direct=True) as source:
-                receipt = verify(plan.restorable, source, volume.id, progress, options=blocks)
-        access.cloud.apply_settings(volume.id, plan.settings)
-    return RestoreReport(
-        run_id=access.run.id,
-        snapshot_id=plan.restorable.snapshot.id or "",
-        target=volume.id,
-        volume_id=volume.id,
-        size=stats.size,
-        bytes_written=stats.written,
-        bytes_discarded=stats.discarded,
-        bytes_matching=stats.matching,
-        receipt=receipt,
-        leftovers=tuple(access.leftovers),
+def find_snapshots(images: Images, request: RestoreRequest, project_id: str | None) -> FoundSnapshots:
+    """What the request means; `project_id` is whose volumes a project's are."""
+    if request.scope is None:
+        return FoundSnapshots((choose_any(images.snapshots, request.selection),))
+    return find_restorable(
+        images.snapshots,
+        request.scope,
+        request.selection,
+        project_id=project_id,
+        volume_of=lambda snapshot: images.record(snapshot).volume,
     )
 
 
-def _fill(restorable: Restorable, target: BlockTarget, blocks: BlockOptions, progress: Progress) -> RestoreStats:
-    """The image, and zeros behind its end: a volume that has grown since must not keep what was written there."""
-    stats = restore_image(restorable.image, restorable.images.store, target, options=blocks, progress=progress)
-    if target.size > restorable.image.size:
-        target.discard(Extent(restorable.image.size, target.size - restorable.image.size))
-        target.flush()
-    return stats
+def run_restore(
+    found: FoundSnapshots, source: RestoreSource, access: VolumeAccess, capacity: Capacity, progress: Progress
+) -> VolumesReport:
+    """Restore what was found, several volumes at once; what fails is in the report, and the others go on.
+
+    Asked to end meanwhile, it tells of each volume whether it was restored, interrupted or not begun.
+    """
+    several = len(found.snapshots) > 1
+    overwritten: dict[str | None, list[str]] = {snapshot.id: [] for snapshot in found.snapshots}
+    with (progress if several else NO_PROGRESS).task("volumes", total=len(found.snapshots), unit="volumes") as ended:
+
+        def restore(snapshot: Snapshot) -> VolumeRestore:
+            label = (volume_id_of(snapshot) or "")[:8]
+            attempt = Attempt(source, LabelledProgress(progress, label) if several else progress)
+            try:
+                return _restore(attempt, snapshot)
+            finally:
+                overwritten[snapshot.id] += attempt.safety_snapshot_ids
+                ended.advance(1)
+
+        outcomes = run_jobs(found.snapshots, restore, capacity)
+    return _report(found, access, outcomes, overwritten)
 
 
-def _result(plan: VolumeRestorePlan, access: VolumeAccess) -> AbstractContextManager[Volume]:
-    if plan.existing is not None:
-        return access.copied(plan.existing)
-    volume = plan.backed_up
-    assert volume is not None, "a plan without a volume has a record"
-    return access.created(
-        VolumeSpec(
-            name=volume.name,
-            size=max(volume.size, -(-plan.restorable.image.size // GIB)),
-            description=volume.description,
-            volume_type=volume.volume_type,
-            availability_zone=volume.availability_zone,
-            metadata=volume.metadata,
-        )
+def _restore(attempt: Attempt, snapshot: Snapshot) -> VolumeRestore:
+    plan = plan_volume_restore(attempt.source, snapshot)
+    with attempt.restored(plan) as restored:
+        pass
+    restored = replace(restored, safety_snapshot_ids=tuple(attempt.safety_snapshot_ids))
+    return _without_old(plan, restored) if attempt.source.request.remove_old else restored
+
+
+def _without_old(plan: VolumeRestorePlan, restored: VolumeRestore) -> VolumeRestore:
+    """The volume that was replaced is deleted; where none was, there is nothing to do."""
+    if plan.existing is None:
+        return restored
+    if restored.offer is not None:
+        return replace(restored, not_removed="nobody has accepted the restored volume yet")
+    reason = remove_old(plan.place.access.cloud, plan.existing.id)
+    if reason is not None:
+        return replace(restored, not_removed=reason)
+    return replace(restored, removed_volume_id=plan.existing.id)
+
+
+def _report(
+    found: FoundSnapshots,
+    access: VolumeAccess,
+    outcomes: Sequence[Outcome[VolumeRestore]],
+    overwritten: dict[str | None, list[str]],
+) -> VolumesReport:
+    restores: list[VolumeRestore] = []
+    failures = [_not_found(failure) for failure in found.failures]
+    not_begun: list[str] = []
+    interrupted = False
+    for snapshot, outcome in zip(found.snapshots, outcomes, strict=True):
+        match outcome:
+            case Done(restored):
+                restores.append(restored)
+            case Failed(error):
+                log.info("restore failed run=%s snapshot=%s: %s", access.run.id, snapshot.id, error)
+                failures.append(_failed(snapshot, error, overwritten[snapshot.id]))
+                interrupted |= isinstance(error, Interrupted)
+            case _:
+                not_begun.append(volume_id_of(snapshot) or "")
+    return VolumesReport(
+        run_id=access.run.id,
+        restores=tuple(restores),
+        failures=tuple(failures),
+        leftovers=tuple(access.leftovers),
+        skipped=found.skipped,
+        interrupted=interrupted or bool(not_begun),
+        not_begun=tuple(not_begun),
+    )
+
+
+def _not_found(failure: Failure) -> RestoreFailure:
+    return RestoreFailure(failure.volume_id, failure.group_id, failure.message, failure.hint)
+
+
+def _failed(snapshot: Snapshot, error: IcebrickError, safety_snapshot_ids: Sequence[str]) -> RestoreFailure:
+    return RestoreFailure(
+        volume_id=volume_id_of(snapshot),
+        group_id=None,
+        message=str(error),
+        hint=error.hint,
+        exit_code=error.exit_code,
+        receipt=error.receipt if isinstance(error, VerificationError) else None,
+        safety_snapshot_ids=tuple(safety_snapshot_ids),
     )

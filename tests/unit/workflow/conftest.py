@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,15 @@ from icebrick.workflow.backup import plan_backup, run_backup
 from icebrick.workflow.destination import OneDestination, opened_destination
 from icebrick.workflow.images import Images
 from icebrick.workflow.living import RunRegistry
+from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.parallel import Capacity, new_capacity
-from icebrick.workflow.report import BackupReport, RestoreReport
+from icebrick.workflow.report import BackupReport
+from icebrick.workflow.request import RestoreRequest
+from icebrick.workflow.restoring.outcome import RestoreFailure, VolumeRestore, VolumesReport
+from icebrick.workflow.restoring.places import Logins, opened_places
+from icebrick.workflow.restoring.plan import RestoreSource
 from icebrick.workflow.scope import Scope, ScopeKind
-from icebrick.workflow.select import Selection
-from icebrick.workflow.volume_restore import RestoreOptions, plan_volume_restore, run_volume_restore
+from icebrick.workflow.volume_restore import find_snapshots, run_restore
 
 HOST = socket.gethostname()
 CHEAP = ScryptParameters(n=2, r=8, p=1)
@@ -71,36 +76,52 @@ class World:
         self,
         *volume_ids: str,
         tags: tuple[str, ...] = (),
+        mode: BackupMode = BackupMode.AUTO,
         capacity: Capacity | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> BackupReport:
         """With a `capacity` of one job if none is given: one volume after the other."""
-        return self.back_up_scope(named(*volume_ids), tags=tags, capacity=capacity, progress=progress)
+        return self.back_up_scope(named(*volume_ids), tags=tags, mode=mode, capacity=capacity, progress=progress)
 
     def back_up_scope(
         self,
         scope: Scope,
         *,
         tags: tuple[str, ...] = (),
+        mode: BackupMode = BackupMode.AUTO,
         capacity: Capacity | None = None,
         progress: Progress = NO_PROGRESS,
+        cold: bool = False,
     ) -> BackupReport:
         capacity = capacity or new_capacity(1, threads=2)
         with (
-            cloud_run(self.host, self.cloud) as access,
+            cloud_run(self.host, self.cloud, cold=cold) as access,
             opened_destination(self.repository, capacity.slots, NO_PROGRESS, lock_wait=timedelta()) as destination,
         ):
-            plan = plan_backup(self.cloud, scope, tags=tags)
+            plan = plan_backup(self.cloud, scope, tags=tags, mode=mode)
             return run_backup(plan, access, OneDestination(destination), capacity, progress)
 
-    def restore(
-        self, volume_id: str, selection: Selection | None = None, options: RestoreOptions | None = None
-    ) -> RestoreReport:
-        with self.run() as (access, images):
-            plan = plan_volume_restore(
-                self.cloud, images, volume_id, selection or Selection(), options or RestoreOptions()
-            )
-            return run_volume_restore(plan, access, NO_PROGRESS)
+    def restore(self, volume_id: str, **asked: Any) -> VolumeRestore:
+        """One volume, which must succeed and leave nothing; `asked` is of the request."""
+        report = self.run_restore(RestoreRequest(named(volume_id), **asked))
+        assert (report.failures, report.leftovers) == ((), ())
+        (restored,) = report.restores
+        return restored
+
+    def failed_restore(self, volume_id: str, **asked: Any) -> RestoreFailure:
+        """The same, which must fail."""
+        (failure,) = self.run_restore(RestoreRequest(named(volume_id), **asked)).failures
+        return failure
+
+    def run_restore(
+        self, request: RestoreRequest, *, logins: Logins | None = None, capacity: Capacity | None = None
+    ) -> VolumesReport:
+        """With a `capacity` of one job if none is given."""
+        capacity = capacity or new_capacity(1, threads=2)
+        with self.run() as (access, images), opened_places(access, logins or {}) as places:
+            found = find_snapshots(images, request, self.cloud.project().id)
+            source = RestoreSource(images, places, request, capacity.slots)
+            return run_restore(found, source, access, capacity, NO_PROGRESS)
 
     def snapshots(self) -> list[Snapshot]:
         return list(self.repository.snapshots())

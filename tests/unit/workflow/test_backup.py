@@ -23,7 +23,7 @@ def test_a_backup_is_a_snapshot_named_after_the_volume(world: World) -> None:
     (snapshot,) = world.snapshots()
     assert (snapshot.hostname, snapshot.paths) == ("cinder", (f"/cinder/{volume.id}",))
     assert f"volume:{volume.id}" in snapshot.tags
-    assert snapshot.tags[-1] == "nightly"
+    assert snapshot.tags[-2:] == ("nightly", "mode:blocks")
     assert report.backups[0].snapshot_id == snapshot.id
 
 
@@ -61,7 +61,7 @@ def test_a_backup_whose_parent_is_damaged_reads_everything(world: World) -> None
     world.backend.remove(Handle(FileType.PACK, pack.hex()))
     report = world.back_up(volume.id)
     assert report.backups[0].bytes_read >= len(CONTENT)
-    assert world.content(world.restore(volume.id).volume_id or "") == CONTENT
+    assert world.content(world.restore(volume.id).volume_id) == CONTENT
 
 
 def test_one_volumes_failure_does_not_stop_the_others(world: World) -> None:
@@ -120,7 +120,7 @@ def _metadata(world: World, resource_id: str) -> dict[str, str]:
 def test_an_unreadable_device_is_a_failure_that_leaves_nothing(world: World) -> None:
     volume = world.make_volume(CONTENT)
     before = world.resources()
-    world.connector.faults.fail("open_source", AttachError("no device appeared"))
+    world.connector.faults.fail("open_device", AttachError("no device appeared"))
     assert world.back_up(volume.id).failures[0].message == "no device appeared"
     assert world.resources() == before
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 from tests.unit.workflow.conftest import World
 
+from icebrick.attach.base import HostDevice
 from icebrick.backend.base import FileType
-from icebrick.blockdev import BlockSource
 from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError, CloudError, CloudUnavailableError
 from icebrick.progress import Progress, Task
@@ -42,7 +42,7 @@ def capacity(jobs: int) -> Capacity:
 def assert_restorable(world: World, report: BackupReport, contents: dict[str, bytes]) -> None:
     for backup in report.backups:
         volume_id = backup.path.rpartition("/")[2]
-        assert world.content(world.restore(volume_id).volume_id or "") == contents[volume_id]
+        assert world.content(world.restore(volume_id).volume_id) == contents[volume_id]
 
 
 def test_all_are_complete_in_the_order_they_were_named_in(world: World, volumes: dict[str, bytes]) -> None:
@@ -83,7 +83,7 @@ def test_whatever_fails_every_volume_is_complete_or_a_failure_and_what_is_left_i
     for _ in range(3):
         error = CloudUnavailableError("no answer")
         world.cloud.faults.fail(chance.choice(calls), error, after=chance.random() < 0.5, skip=chance.randrange(8))
-    world.connector.faults.fail("open_source", AttachError("no device"), skip=chance.randrange(8))
+    world.connector.faults.fail("open_device", AttachError("no device"), skip=chance.randrange(8))
     report = world.back_up(*volumes, capacity=capacity(4))
     assert len(report.backups) + len(report.failures) == len(volumes)
     assert len(world.snapshots()) == len(report.backups)
@@ -102,11 +102,11 @@ class StoppingConnector(FakeConnector):
         self._open = threading.Barrier(at)
 
     @contextmanager
-    def open_source(self, info: ConnectionInfo, *, size: int, direct: bool = False) -> Iterator[BlockSource]:
-        with super().open_source(info, size=size, direct=direct) as source:
+    def open_device(self, info: ConnectionInfo, *, size: int) -> Iterator[HostDevice]:
+        with super().open_device(info, size=size) as device:
             self._open.wait(PATIENCE)
             self._capacity.stop.ask()
-            yield source
+            yield device
 
 
 def test_a_run_that_is_asked_to_end_leaves_nothing_and_tells_of_each_volume(
