@@ -95,7 +95,8 @@ class _Queue(Generic[J, R]):
     """Jobs that wait, and what became of the others.
 
     How many may be at work at once follows the quota: by a QuotaError no more than were besides the job that met it,
-    and with each job that succeeds one more.
+    and with each job that succeeds one more. What jobs share takes of the quota too, until the last of them has ended:
+    so those that are first go on first, and one that cannot go on alone waits until no other can.
     """
 
     def __init__(self, jobs: Sequence[J], work: Callable[[J], R], capacity: Capacity) -> None:
@@ -106,6 +107,7 @@ class _Queue(Generic[J, R]):
         self._limit = capacity.jobs
         self._active = 0
         self._begun = 0
+        self._stuck: set[int] = set()  # could not go on alone since a job succeeded
 
     def serve(self, _thread: int) -> None:
         """Work until no job waits. One that comes back is served by the thread that has put it there."""
@@ -154,16 +156,23 @@ class _Queue(Generic[J, R]):
             self._active -= 1
             if isinstance(outcome, Done):
                 self._limit = min(self._limit + 1, self._capacity.jobs)
+                self._stuck.clear()
             self._changed.notify_all()
 
     def _put_back(self, attempt: _Attempt) -> bool:
-        """False when the job had all of the quota for itself, and it was not enough."""
+        """False when there is nothing more to wait for."""
         with self._changed:
-            if self._ends or (attempt.alone and attempt.begun == self._begun):
+            if self._ends:
                 return False
+            if attempt.alone and attempt.begun == self._begun:
+                self._stuck.add(attempt.number)
+                if self._stuck.issuperset(self._waiting):
+                    return False
+                self._waiting.append(attempt.number)
+            else:
+                self._waiting = deque(sorted([*self._waiting, attempt.number]))
             self._active -= 1
             self._limit = max(1, self._active)
-            self._waiting.appendleft(attempt.number)
             log.info("quota used up, queued job=%d at_work=%d", attempt.number, self._active)
             self._changed.notify_all()
             return True

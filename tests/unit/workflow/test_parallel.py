@@ -136,6 +136,29 @@ def test_a_job_that_is_too_large_even_alone_fails_and_the_others_are_done() -> N
     assert isinstance(outcomes[1].error, QuotaError)
 
 
+def test_a_job_that_cannot_go_on_alone_waits_for_what_another_gives_back_by_ending() -> None:
+    ended: list[str] = []
+
+    def work(job: str) -> None:
+        if job == "waits" and "shares" not in ended:
+            raise QuotaError("what others share takes all the room until the last of them has ended")
+        ended.append(job)
+
+    assert run_jobs(["waits", "shares"], work, capacity(1)) == [Done(None)] * 2
+    assert ended == ["shares", "waits"]
+
+
+def test_jobs_none_of_which_can_go_on_all_fail_and_are_not_tried_forever() -> None:
+    attempts = Counter[int]()
+
+    def work(number: int) -> None:
+        attempts[number] += 1
+        raise QuotaError("no room")
+
+    assert all(isinstance(outcome, Failed) for outcome in run_jobs(range(20), work, capacity(4)))
+    assert sum(attempts.values()) < 100
+
+
 @pytest.mark.parametrize("room", [7, 10, 20, 100])
 def test_with_any_quota_that_suffices_for_each_job_all_are_done(room: int) -> None:
     quota = Quota(room)
