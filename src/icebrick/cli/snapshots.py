@@ -35,7 +35,9 @@ def snapshots(narrowing: Narrowing) -> None:
 
 def snapshot_line(snapshot: Snapshot) -> str:
     """Which one it is, for people."""
-    return f"snapshot {(snapshot.id or '')[:8]} of {', '.join(snapshot.paths)}, {_moment(snapshot)}"
+    name = tagged(snapshot.tags, NAME)
+    called = f" ({name})" if name else ""
+    return f"snapshot {(snapshot.id or '')[:8]} of {', '.join(snapshot.paths)}{called}, {_moment(snapshot)}"
 
 
 def _moment(snapshot: Snapshot) -> str:

@@ -134,6 +134,18 @@ def test_json_has_the_names_as_they_are(icebrick: Icebrick, ids: tuple[str, str]
     assert (file["name"], file["type"], file["size"], file["permissions"]) == (HOSTILE, "file", 3, "-rw-r--r--")
 
 
+@pytest.mark.damages_repository("restic cannot read such a mode")
+@pytest.mark.parametrize("time", [-(2**70), -1, 2**70])
+def test_no_number_is_too_odd_to_be_listed(icebrick: Icebrick, repository: Repository, time: int) -> None:
+    large = 2**64 - 1
+    with repository.load_index().writer() as writer:
+        node = Node("odd", type="\x1b", mode=large, mtime=Timestamp(time), uid=large, gid=large, size=large)
+        tree = writer.save(BlobType.TREE, encode_tree([node]))
+    save(repository, tree)
+    ran = icebrick("ls", "-l", "latest")
+    assert (ran.code, ran.out[:10], ran.out[-6:]) == (0, "?rwxrwxrwx", " /odd\n")
+
+
 @pytest.mark.parametrize(
     ("path", "code", "problem"),
     [
@@ -186,7 +198,8 @@ def test_a_snapshot_that_is_not_there_is_told(
 def test_find_looks_into_all_snapshots(icebrick: Icebrick, ids: tuple[str, str]) -> None:
     ran = icebrick("find", "nginx.conf", "hosts")
     heads = [line for line in lines(ran.out) if line.startswith("snapshot ")]
-    assert [head.split()[3] for head in heads] == ["/cinder/v1,", "/home,", "/cinder/v1,"]
+    assert [head.split()[3] for head in heads] == ["/cinder/v1", "/home,", "/cinder/v1,"]
+    assert heads[0].split()[4] == "(web),"
     assert [line for line in lines(ran.out) if not line.startswith("snapshot ")] == [
         "/files/etc/hosts",
         "/files/etc/nginx/nginx.conf",
