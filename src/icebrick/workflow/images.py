@@ -5,6 +5,8 @@ from __future__ import annotations
 from icebrick.document import MAX_BYTES
 from icebrick.engine.block.image import StoredImage, find_image
 from icebrick.errors import CorruptDataError, RepositoryError
+from icebrick.filesystem import record as filesystem_record
+from icebrick.filesystem.base import FileSystem
 from icebrick.progress import Progress
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import ID_SIZE, BlobType
@@ -34,14 +36,22 @@ class Images:
     def record(self, snapshot: Snapshot) -> VolumeRecord:
         """What volume.json says; RepositoryError when there is none, CorruptDataError when it is damaged."""
         where = f"{FILE_NAME} of snapshot {snapshot.id}"
+        return decode_record(self._load(snapshot, FILE_NAME, where), where)
+
+    def file_system(self, snapshot: Snapshot) -> FileSystem:
+        """What filesystem.json says; the same errors."""
+        where = f"{filesystem_record.FILE_NAME} of snapshot {snapshot.id}"
+        return filesystem_record.decode_record(self._load(snapshot, filesystem_record.FILE_NAME, where), where)
+
+    def _load(self, snapshot: Snapshot, name: str, where: str) -> bytes:
         nodes = decode_tree(self.store.load(BlobType.TREE, snapshot.tree))
-        node = next((node for node in nodes if node.name == FILE_NAME and node.type == "file"), None)
+        node = next((node for node in nodes if node.name == name and node.type == "file"), None)
         if node is None:
             raise RepositoryError(f"there is no {where}")
         ids = [node.content[start : start + ID_SIZE] for start in range(0, len(node.content), ID_SIZE)]
         if sum(self.store.size(BlobType.DATA, blob_id) for blob_id in ids) > MAX_BYTES:
             raise CorruptDataError(f"{where} has more than {MAX_BYTES} bytes")
-        return decode_record(b"".join(self.store.load(BlobType.DATA, blob_id) for blob_id in ids), where)
+        return b"".join(self.store.load(BlobType.DATA, blob_id) for blob_id in ids)
 
 
 def load_images(repository: Repository, progress: Progress) -> Images:

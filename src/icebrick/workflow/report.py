@@ -117,6 +117,11 @@ class Receipt:
     started: datetime
     ended: datetime
 
+    @property
+    def compared(self) -> str:
+        """As `3 blocks`."""
+        return f"{self.blocks} blocks"
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:

@@ -69,6 +69,7 @@ class RestoreRequest:
             "in-place is where the volume is, not in another cloud or project": self.in_place and elsewhere,
             "remove-old-vol is not for a restore to another cloud or project": self.remove_old and elsewhere,
             "remove-old-vol needs verify": self.remove_old and not self.verify,
+            "verify finds what overwrite has kept to differ": self.verify and self.overwrite in _KEEPING,
         }
         for message, applies in problems.items():
             if applies:

@@ -17,14 +17,15 @@ from icebrick.progress import Progress
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.images import Images
 from icebrick.workflow.report import Receipt, RestoreReport
+from icebrick.workflow.restore_files import FilesReceipt
 
 
 class VerificationError(IncompleteError):
     """What was read back is not what the backup has; the receipt says where."""
 
-    def __init__(self, receipt: Receipt) -> None:
+    def __init__(self, receipt: Receipt | FilesReceipt) -> None:
         super().__init__(
-            f"{receipt.mismatches} of {receipt.blocks} blocks of {receipt.target} differ from "
+            f"{receipt.mismatches} of {receipt.compared} of {receipt.target} differ from "
             f"snapshot {receipt.snapshot_id}",
             hint="The device does not return what was written to it, or somebody else writes to it.",
         )

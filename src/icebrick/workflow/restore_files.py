@@ -14,11 +14,12 @@ from icebrick.engine.file.base import Problem
 from icebrick.engine.file.hosttree import HostTree
 from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.engine.file.restore import restore_files
-from icebrick.engine.file.select import Selection
+from icebrick.engine.file.select import EVERYTHING, Selection
 from icebrick.engine.file.verify import verify_files
 from icebrick.errors import FileSystemError, RepositoryError, UsageError
 from icebrick.filesystem.record import FILE_NAME
 from icebrick.kernel import sync_file_system
+from icebrick.parallel import Slots
 from icebrick.progress import Progress
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import BlobType
@@ -48,6 +49,11 @@ class FilesReceipt:
     """The id of the root's tree: SHA-256 over all names, attributes and content below it, in the backup."""
     started: datetime
     ended: datetime
+
+    @property
+    def compared(self) -> str:
+        """As `3 entries`."""
+        return f"{self.entries} entries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +131,29 @@ def restore_to_directory(
 
 def verify_directory(stored: StoredFiles, path: Path, selection: Selection, progress: Progress) -> FilesReceipt:
     """Read all files that are selected, and compare; differences are in the receipt."""
-    started = datetime.now(UTC)
     path = path.absolute()
     with _opened(path) as directory:
-        tree = HostTree(directory)
-        stats = verify_files(stored.node(directory), stored.store, tree, selection=selection, progress=progress)
+        return compare_files(stored, directory, str(path), progress, selection=selection)
+
+
+def compare_files(
+    stored: StoredFiles,
+    directory: int,
+    target: str,
+    progress: Progress,
+    *,
+    selection: Selection = EVERYTHING,
+    slots: Slots | None = None,
+) -> FilesReceipt:
+    """The same of an open directory; `target` is what the receipt calls it."""
+    started = datetime.now(UTC)
+    stats = verify_files(
+        stored.node(directory), stored.store, HostTree(directory), selection=selection, slots=slots, progress=progress
+    )
     return FilesReceipt(
         snapshot_id=stored.snapshot.id or "",
         snapshot_time=stored.snapshot.time.to_datetime(),
-        target=str(path),
+        target=target,
         entries=stats.entries,
         files=stats.files,
         size=stats.size,

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from tests.unit.workflow.conftest import HOST, World
+from tests.unit.workflow.filesystems import GIB, make_volume, write_files
 
 from icebrick.attach.base import HostDevice
 from icebrick.cloud.base import Mode
@@ -29,7 +30,6 @@ from icebrick.testing.fakeconnector import FakeConnector, block_device_of
 from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.report import SavedSnapshot
 
-GIB = 1 << 30
 PARTITIONED = bytes(446) + bytes.fromhex("00010100830100000008000000100000") + bytes(48) + b"\x55\xaa"
 BLOCKS, FILES, AUTO = BackupMode.BLOCKS, BackupMode.FILES, BackupMode.AUTO
 
@@ -37,22 +37,6 @@ BLOCKS, FILES, AUTO = BackupMode.BLOCKS, BackupMode.FILES, BackupMode.AUTO
 @pytest.fixture
 def world(root: None, world: World) -> World:
     return replace(world, connector=FakeConnector(world.cloud.records, HOST, makes_devices=True))
-
-
-def make_volume(world: World, **files: bytes) -> str:
-    """A volume with an ext4 that has these files."""
-    volume_id = world.make_volume().id
-    with block_device_of(world.cloud.content(volume_id)) as device:
-        make_file_system(device, FileSystem("ext4", "", str(uuid.uuid4()), GIB, {"block_size": 4096}))
-    write_files(world, volume_id, **files)
-    return volume_id
-
-
-def write_files(world: World, volume_id: str, **files: bytes) -> None:
-    with block_device_of(world.cloud.content(volume_id)) as device, mounted_for_writing(device, "ext4") as root:
-        for name, content in files.items():
-            with open(os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=root), "wb") as file:
-                file.write(content)
 
 
 def back_up(world: World, volume_id: str, mode: BackupMode = AUTO) -> SavedSnapshot:
