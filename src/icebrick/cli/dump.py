@@ -25,10 +25,11 @@ icebrick -r /srv/backup dump 4f0b9f6e /files/etc --archive tar | tar -tv
 @command("dump", examples=EXAMPLES)
 @selecting
 @click.argument("path", metavar="PATH")
-@click.option("--archive", type=click.Choice(["tar"]), help="Write a directory, and all that is below.")
+@click.option("--archive", type=click.Choice(["tar"]), help="Write a directory, as an archive of this kind.")
 def dump(path: str, archive: str | None, selection: Selection, narrowing: Narrowing) -> None:
-    """Write a file of a snapshot to standard output, byte by byte as it was; or a directory as an archive.
+    """Write a file of a snapshot to standard output.
 
+    Byte by byte as it was; or, with --archive, a directory and all that is below.
     Paths begin at the snapshot's root: a volume's files are below /files, its image is /volume.raw.
     """
     invocation = this_invocation(stdout_is_data=True)

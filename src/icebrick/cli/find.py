@@ -32,11 +32,11 @@ icebrick -r /srv/backup find '/files/home/*/.ssh' --snapshot latest --json
 @narrowed
 @click.option("-l", "--long", is_flag=True, help="Tell permissions, owner, group, size and time, too.")
 def find(patterns: tuple[str, ...], wanted: tuple[str, ...], narrowing: Narrowing, *, long: bool) -> None:
-    """Find files in all snapshots, the oldest first.
+    """Find files in all snapshots.
 
-    A PATTERN has *, ? and [...] for parts of a name, and ** for any number of directories. One that begins with /
-    begins at a snapshot's root, where a volume's files are below /files; any other matches at every depth. What is in
-    a directory that matches is found, too.
+    The oldest comes first. A PATTERN has *, ? and [...] for parts of a name, and ** for any number of directories.
+    One that begins with / begins at a snapshot's root, where a volume's files are below /files; any other matches at
+    every depth. What is in a directory that matches is found, too.
     """
     invocation = this_invocation()
     selection = select(patterns)

@@ -68,13 +68,13 @@ def restore(
     *,
     force: bool,
 ) -> None:
-    """Restore volumes in the cloud, or to this host: an image to a file or device, or files to a directory.
+    """Restore volumes in the cloud, or an image or files to this host.
 
     A volume that still exists is not changed: the backup is restored onto a copy of it, which needs only
     what differs. A volume that is gone is made again as it was. Either way the new volume's id is printed.
 
-    With --target no cloud is needed. Patterns of files are those of 'icebrick find', but begin at the root of the
-    volume's file system, as /etc/hosts.
+    With --target no cloud is needed: an image goes to a file or device, files to a directory. Patterns of files are
+    those of 'icebrick find', but begin at the root of the volume's file system, as /etc/hosts.
     """
     exclude = () if target is None else take_back(EXCLUDE)
     invocation = this_invocation(stdout_is_data=target == "-")
