@@ -79,8 +79,10 @@ def group_to_join(cloud: Cloud, volume: Volume, spec: VolumeSpec) -> tuple[str |
         return None, "the group is gone"
     if group.project_id != cloud.project().id:
         return None, "the group is another project's"
-    if group.status != "available" or spec.volume_type not in group.volume_types:
-        return None, f"the group is {group.status}, for volumes of type {', '.join(group.volume_types)}"
+    if group.status != "available":
+        return None, f"the group is {group.status}"
+    if spec.volume_type not in group.volume_types:
+        return None, f"the group takes no volumes of type {spec.volume_type}"
     return group.id, ""
 
 
