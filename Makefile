@@ -4,6 +4,8 @@ PYTHON := .venv/bin/python
 CODE := src tests bench tools demo
 PRESENT := $(wildcard $(CODE))
 JOBS ?= 2
+RUNS ?= 200
+SEED ?= 0
 TESTS ?= tests
 REQUIRE ?= restic,cinder,root,xfs,fuse
 
@@ -16,7 +18,7 @@ ifneq ($(shell id -u),0)
 AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)"
 endif
 
-.PHONY: help demo test check format bench kill-matrix docs clean setup
+.PHONY: help demo test check format bench kill-matrix storm docs clean setup
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +47,9 @@ bench: setup ## measure against stock restic, as a table and as JSON
 
 kill-matrix: setup ## kill a backup and a restore at every step; print what was left before and after recovery
 	$(AS_ROOT) $(PYTHON) -m tests.faults.kill_matrix
+
+storm: setup ## let everything fail by chance, over and over (RUNS=n, from SEED=n on)
+	PYTHONHASHSEED=0 $(PYTHON) -m tests.faults.storm $(RUNS) $(SEED)
 
 docs: setup ## make the generated pages again
 	$(PYTHON) tools/generate_docs.py

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from random import Random
 
 
 @dataclass(slots=True)
@@ -52,3 +53,44 @@ class FaultPlan:
                 return
             fault.times -= 1
         raise fault.error
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """How likely a call fails: without having done anything, or with an answer that is lost; from 0 to 1.
+
+    `errors` are by call what it may fail by before it has done anything, "*" for all others; `lost` is the other kind.
+    """
+
+    before: float
+    after: float
+    errors: Mapping[str, Sequence[type[Exception]]]
+    lost: type[Exception]
+
+
+class RandomFaults(FaultPlan):
+    """Besides what is planned, calls fail by chance; `pause` is called before each, to let others go first.
+
+    `met` are those that failed so, in order.
+    """
+
+    def __init__(self, chance: Random, chances: Chances, pause: Callable[[], None]) -> None:
+        super().__init__()
+        self.met: list[str] = []
+        self._chance, self._chances, self._pause = chance, chances, pause
+
+    @contextmanager
+    def around(self, call: str) -> Iterator[None]:
+        self._pause()
+        if self._chance.random() < self._chances.before:
+            kinds = self._chances.errors.get(call, self._chances.errors["*"])
+            self._fail(call, self._chance.choice(kinds), "injected")
+        with super().around(call):
+            yield
+        if self._chance.random() < self._chances.after:
+            self._fail(call, self._chances.lost, "injected, done")
+        self._pause()
+
+    def _fail(self, call: str, kind: type[Exception], how: str) -> None:
+        self.met.append(f"{call}: {kind.__name__}, {how}")
+        raise kind(f"{how}: {call} failure {len(self.met)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from icebrick.blockdev import Data
 from icebrick.repository.ids import digest
 
@@ -21,6 +23,7 @@ class ZeroTest:
         return self._zeros.startswith(data)
 
 
+@functools.cache  # of few sizes, each of which takes milliseconds for each volume
 def zero_id(size: int) -> bytes:
     """The id of a blob of `size` zeros."""
     return digest(bytes(size))
