@@ -81,7 +81,10 @@ class EngineSettings:
     def _scope(self) -> Scope:
         if self.scope is None:
             names = ", ".join(kind.value for kind in ScopeKind)
-            raise UsageError(f"which volumes: expected exactly one of {names}")
+            raise UsageError(
+                f"which volumes: expected exactly one of {names}",
+                hint="Such as --single-volume-id ID; or, to restore, the --snapshot ID of one of its snapshots.",
+            )
         return self.scope
 
 

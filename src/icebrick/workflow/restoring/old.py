@@ -20,7 +20,7 @@ def hindrance(cloud: Cloud, volume: Volume) -> str | None:
         return f"is in group {volume.group_id}"
     snapshots = cloud.all_snapshots() if cloud.is_admin() else cloud.snapshots()
     count = sum(snapshot.volume_id == volume.id for snapshot in snapshots)
-    return f"has {count} volume snapshots" if count else None
+    return f"has {count} volume snapshot{'s' * (count > 1)}" if count else None
 
 
 def remove_old(cloud: Cloud, volume_id: str) -> str | None:

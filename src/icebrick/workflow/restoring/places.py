@@ -98,7 +98,8 @@ class Places:
             if login is None and not cloud.is_admin():
                 raise AccessForbiddenError(
                     f"cannot restore to project {project_id}: {error}",
-                    hint=f"To restore to the project that you are logged in to: --to-project {cloud.project().id}.",
+                    hint="There must be such a project, and the user needs a role in it. "
+                    f"To restore to the project that is logged in to: --to-project {cloud.project().id}.",
                 ) from error
             return Place(project_id, self._access, None if login is None else self._receiver(login, project_id))
         return Place(project_id, replace(self._access, cloud=scoped))

@@ -61,7 +61,7 @@ def put_into_a_group(world: World, volume_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("use", "reason"),
-    [(attach, "it is in-use"), (give_a_snapshot, "it has 1 volume snapshots"), (put_into_a_group, "it is in group")],
+    [(attach, "it is in-use"), (give_a_snapshot, "it has 1 volume snapshot"), (put_into_a_group, "it is in group")],
 )
 def test_what_somebody_may_need_is_refused_before_anything_is_made(
     world: World, volume_id: str, use: Use, reason: str
