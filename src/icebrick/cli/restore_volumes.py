@@ -13,7 +13,6 @@ from icebrick.cli.invocation import Invocation
 from icebrick.cli.repository import opened_repository
 from icebrick.cli.restored import keep_receipts
 from icebrick.cli.told_volumes import tell_volumes
-from icebrick.cli.unwired import refuse_restore
 from icebrick.config.settings import CloudSettings
 from icebrick.errors import IcebrickError, UsageError
 from icebrick.workflow.parallel import new_capacity
@@ -29,7 +28,6 @@ def restore_volumes(invocation: Invocation, receipt: Path | None = None) -> None
     request = invocation.settings.engine.restore_request()
     if request.remove_old and not invocation.settings.engine.yes:
         _ask_before_removal()
-    refuse_restore(request)
     report = _restore(invocation, request)
     receipts = [*(each.receipt for each in report.restores), *(each.receipt for each in report.failures)]
     keep_receipts(receipt, [each for each in receipts if each is not None])

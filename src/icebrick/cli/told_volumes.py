@@ -8,7 +8,15 @@ from icebrick.cli.output import Output, counted, size_text, table
 from icebrick.cli.restored import verified_text
 from icebrick.errors import IcebrickError, IncompleteError, Interrupted
 from icebrick.workflow.report import to_json
-from icebrick.workflow.restoring.outcome import Filled, FilledFiles, RestoreFailure, VolumeRestore, VolumesReport, Way
+from icebrick.workflow.restoring.outcome import (
+    Filled,
+    FilledFiles,
+    GroupRestore,
+    RestoreFailure,
+    VolumeRestore,
+    VolumesReport,
+    Way,
+)
 
 MOST_PROBLEMS = 10
 """Files of a volume that are told one by one."""
@@ -23,6 +31,7 @@ def tell_volumes(output: Output, report: VolumesReport) -> None:
         lines = [_table(report)] if attempts > 1 else []
         for restored in report.restores:
             lines += _handing_over(restored) if attempts > 1 else _lines(restored)
+        lines += map(_group_text, report.groups)
         output.result("\n".join(lines), {"message_type": "summary", **to_json(report)})
     for skipped in report.skipped:
         output.say(f"skipped volume {skipped.volume_id}: it {skipped.reason}")
@@ -30,6 +39,13 @@ def tell_volumes(output: Output, report: VolumesReport) -> None:
         _warn_of_problems(output, restored)
     output.warn_of_leftovers(report.leftovers)
     _fail(output, report, attempts)
+
+
+def _group_text(group: GroupRestore) -> str:
+    if not group.restored:
+        return f"group {group.source_id}: not restored, and nothing of it stays"
+    where = "no new group" if group.new_group_id is None else f"the new group {group.new_group_id}"
+    return f"group {group.source_id}: all {group.members} volumes restored as of one moment, in {where}"
 
 
 def _lines(restored: VolumeRestore) -> Iterator[str]:
@@ -71,7 +87,7 @@ def _remarks(restored: VolumeRestore) -> Iterator[str]:
 
 
 def _safety_text(snapshot_id: str) -> str:
-    return f"what was in volume snapshot {snapshot_id}"
+    return f"what it held before is kept in volume snapshot {snapshot_id}"
 
 
 def _handing_over(restored: VolumeRestore) -> Iterator[str]:

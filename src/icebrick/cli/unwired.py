@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from icebrick.errors import UsageError
-from icebrick.workflow.request import BackupRequest, RestoreRequest
-from icebrick.workflow.scope import ScopeKind
+from icebrick.workflow.request import BackupRequest
 
 
 def refuse_backup(request: BackupRequest) -> None:
     _refuse(
         {
             "recreate-vol-on-error": request.recreate_on_error,
-        }
-    )
-
-
-def refuse_restore(request: RestoreRequest) -> None:
-    _refuse(
-        {
-            "consistency-groups": request.scope is not None and request.scope.kind is ScopeKind.GROUPS,
         }
     )
 

@@ -65,6 +65,9 @@ class RestoreRequest:
                 and self.scope.kind is ScopeKind.GROUPS
                 and (self.scope.filters or self.scope.excluded)
             ),
+            "a group is restored whole or not at all, and in-place cannot be undone": (
+                self.in_place and self.scope is not None and self.scope.kind is ScopeKind.GROUPS
+            ),
             "in-place and remove-old-vol exclude each other: nothing is replaced": self.in_place and self.remove_old,
             "in-place is where the volume is, not in another cloud or project": self.in_place and elsewhere,
             "remove-old-vol is not for a restore to another cloud or project": self.remove_old and elsewhere,

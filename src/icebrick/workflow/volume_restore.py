@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from icebrick.errors import IcebrickError, Interrupted
@@ -12,10 +13,11 @@ from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.images import Images
 from icebrick.workflow.parallel import Capacity, Done, Failed, Outcome, run_jobs
-from icebrick.workflow.points import FoundSnapshots, find_restorable, volume_id_of
+from icebrick.workflow.points import FoundSnapshots, RestorePoint, find_restorable, volume_id_of
 from icebrick.workflow.report import Failure
 from icebrick.workflow.request import RestoreRequest
 from icebrick.workflow.restore import VerificationError
+from icebrick.workflow.restoring.group import GroupAttempt
 from icebrick.workflow.restoring.old import remove_old
 from icebrick.workflow.restoring.outcome import RestoreFailure, VolumeRestore, VolumesReport
 from icebrick.workflow.restoring.plan import RestoreSource, VolumeRestorePlan, plan_volume_restore
@@ -47,19 +49,51 @@ def run_restore(
     """
     several = len(found.snapshots) > 1
     overwritten: dict[str | None, list[str]] = {snapshot.id: [] for snapshot in found.snapshots}
-    with (progress if several else NO_PROGRESS).task("volumes", total=len(found.snapshots), unit="volumes") as ended:
+    with (
+        (progress if several else NO_PROGRESS).task("volumes", total=len(found.snapshots), unit="volumes") as ended,
+        closing(_Groups(source, found.groups)) as groups,
+    ):
 
         def restore(snapshot: Snapshot) -> VolumeRestore:
             label = (volume_id_of(snapshot) or "")[:8]
             attempt = Attempt(source, LabelledProgress(progress, label) if several else progress)
             try:
-                return _restore(attempt, snapshot)
+                group = groups.of(snapshot)
+                return _restore(attempt, snapshot) if group is None else group.restore(attempt, snapshot)
             finally:
                 overwritten[snapshot.id] += attempt.safety_snapshot_ids
                 ended.advance(1)
 
         outcomes = run_jobs(found.snapshots, restore, capacity)
-    return _report(found, access, outcomes, overwritten)
+    settled = [groups.settled(*each) for each in zip(found.snapshots, outcomes, strict=True)]
+    report = _report(found, access, settled, overwritten)
+    return replace(report, groups=tuple(group.report() for group in groups.all))
+
+
+class _Groups:
+    """Those of a run; without any, all volumes are restored by themselves."""
+
+    def __init__(self, source: RestoreSource, points: Sequence[RestorePoint]) -> None:
+        self.all = [GroupAttempt(source, point) for point in points]
+        self._removes_old = source.request.remove_old
+        self._of = {snapshot.id: group for group in self.all for snapshot in group.point.members}
+
+    def of(self, snapshot: Snapshot) -> GroupAttempt | None:
+        return self._of.get(snapshot.id)
+
+    def settled(self, snapshot: Snapshot, outcome: Outcome[VolumeRestore]) -> Outcome[VolumeRestore]:
+        """What became of a volume, when also the others of its group have ended."""
+        group = self.of(snapshot)
+        if group is None:
+            return outcome
+        final = group.settled(snapshot, outcome)
+        if self._removes_old and isinstance(final, Done):
+            return Done(_without_old(group.plan_of(snapshot), final.result))
+        return final
+
+    def close(self) -> None:
+        for group in self.all:
+            group.close()
 
 
 def _restore(attempt: Attempt, snapshot: Snapshot) -> VolumeRestore:
@@ -92,13 +126,15 @@ def _report(
     failures = [_not_found(failure) for failure in found.failures]
     not_begun: list[str] = []
     interrupted = False
+    group_ids = {snapshot.id: point.group_id for point in found.groups for snapshot in point.members}
     for snapshot, outcome in zip(found.snapshots, outcomes, strict=True):
         match outcome:
             case Done(restored):
                 restores.append(restored)
             case Failed(error):
                 log.info("restore failed run=%s snapshot=%s: %s", access.run.id, snapshot.id, error)
-                failures.append(_failed(snapshot, error, overwritten[snapshot.id]))
+                failure = _failed(snapshot, error, overwritten[snapshot.id])
+                failures.append(replace(failure, group_id=group_ids.get(snapshot.id)))
                 interrupted |= isinstance(error, Interrupted)
             case _:
                 not_begun.append(volume_id_of(snapshot) or "")

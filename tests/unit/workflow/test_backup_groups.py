@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.unit.workflow.conftest import World
+from tests.unit.workflow.grouping import Groups
 
 from icebrick.blockdev import Data
-from icebrick.cloud.base import Group, GroupSnapshot, GroupSpec, VolumeSpec
+from icebrick.cloud.base import GroupSnapshot
 from icebrick.cloud.servers import ServerAttachment
 from icebrick.engine.block.restore import dump_image
 from icebrick.errors import AttachError, CloudError, CloudUnavailableError, UsageError
@@ -23,34 +24,9 @@ from icebrick.workflow.images import Images
 from icebrick.workflow.naming import group_tags
 from icebrick.workflow.parallel import new_capacity
 from icebrick.workflow.points import group_points
-from icebrick.workflow.report import BackupReport
 from icebrick.workflow.scope import Scope, ScopeKind
 
-TYPE = "__DEFAULT__"
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Makes groups in the world, and backs them up."""
-
-    world: World
-
-    def make(self, members: int, group_type: str = "consistent") -> Group:
-        group = self.world.cloud.create_group(GroupSpec("db", group_type, (TYPE,), "the database"))
-        for number in range(members):
-            self.add(group, bytes([number + 1]) * 4096)
-        return self.world.cloud.get_group(group.id)
-
-    def add(self, group: Group, content: bytes = b"new") -> str:
-        spec = VolumeSpec(f"member of {group.id[:4]}", 1, volume_type=TYPE, group_id=group.id)
-        volume = self.world.cloud.create_volume(spec)
-        self.world.cloud.content(volume.id).write(0, content)
-        return volume.id
-
-    def back_up(self, *groups: Group, jobs: int = 4, excluded: Sequence[str] = ()) -> BackupReport:
-        scope = Scope(ScopeKind.GROUPS, tuple(group.id for group in groups), excluded=tuple(excluded))
-        return self.world.back_up_scope(scope, capacity=new_capacity(jobs, threads=2))
 
 
 @pytest.fixture

@@ -119,6 +119,19 @@ class RestoreFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupRestore:
+    """A group's restore point: all its volumes are restored, or nothing of it stays."""
+
+    source_id: str
+    """The group that was backed up."""
+    group_snapshot_id: str
+    members: int
+    restored: bool
+    new_group_id: str | None
+    """That all of them are in; None when the old one is still there, or the volumes are handed over one by one."""
+
+
+@dataclass(frozen=True, slots=True)
 class VolumesReport:
     """One run that restored volumes. `leftovers` names what it made in the cloud and could not remove again."""
 
@@ -131,3 +144,4 @@ class VolumesReport:
     """It was asked to end before it had done all."""
     not_begun: tuple[str, ...] = ()
     """Ids of the volumes that were not reached then."""
+    groups: tuple[GroupRestore, ...] = ()
