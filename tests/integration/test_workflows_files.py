@@ -41,6 +41,7 @@ def test_holes_of_a_volume_that_is_a_file_are_not_read_and_are_holes_again(
     agent: Agent, tenant: Tenant, volume: str
 ) -> None:
     report = agent.back_up(volume)
+    assert report["mode_reason"] == "the storage shows this host a file, which cannot be mounted"
     assert report["bytes_read"] < 16 * MIB
     before = digest(tenant.file(volume))
     tenant.remove(volume)
