@@ -53,5 +53,5 @@ def middle(costs: Iterable[Cost]) -> Cost:
 
 
 def tree_size(path: Path) -> int:
-    """Of all files below, in bytes."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    """Of all regular files below, in bytes."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())

@@ -26,6 +26,9 @@ from icebrick.repository.tree import Node, go_mode
 FILES_NAME = "files"
 """Of the root directory in a snapshot."""
 
+QUEUE = 16
+"""Shares of work that may wait: as many as keep other threads busy while the walk's own reads small files."""
+
 
 @dataclass(frozen=True, slots=True)
 class FilesResult:
@@ -61,7 +64,7 @@ def backup_files(
             root = tree.open_root()
             ledger.opened(root)
             top = Pending(root, None, None if baseline is None else baseline.tree)
-            with Workers(in_slot, threads=slots.count, name="files") as workers:
+            with Workers(in_slot, threads=slots.count, depth=QUEUE, name="files") as workers:
                 readers = Readers(ledger, writer, slots, workers, task)
                 _Walk(ledger, readers, Parent(baseline), task, slots).run(top)
     finally:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from icebrick.engine.file import nodes
@@ -18,7 +19,7 @@ from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import ID_SIZE
 from icebrick.repository.tree import ExtendedAttribute
 
-SMALL_FILE = 128 << 10
+SMALL_FILE = 32 << 10
 """Up to here what a file costs is mostly the interpreter's, which one thread at a time can use."""
 BATCH_FILES = 64
 BATCH_BYTES = STRIPE * CHUNK_SIZE
@@ -103,35 +104,51 @@ class _Reader:
         """Settle each of the items."""
         buffer = slot.memory(CHUNK_SIZE)
         stats = FilesStats()
-        for item in batch:
-            try:
-                self._read(item, buffer, stats)
-            except FileSystemError as error:
-                self._ledger.give_up(item, error)
+        with ExitStack() as opened:
+            # all at once: what is not in memory yet is on its way then, before the first is waited for
+            for item, content in list(self._open(batch, opened)):
+                try:
+                    if content is None:
+                        self._settle_other(item)
+                    else:
+                        self._read(item, content, buffer, stats)
+                except FileSystemError as error:
+                    self._ledger.give_up(item, error)
         self._ledger.add(stats)
         self._task.advance(stats.bytes_read)
 
-    def _read(self, item: Item, buffer: memoryview, stats: FilesStats) -> None:
+    def _open(self, batch: Sequence[Item], opened: ExitStack) -> Iterator[tuple[Item, FileContent | None]]:
+        """The items, regular files with their content; less those that cannot be opened."""
+        for item in batch:
+            content = None
+            if stat.S_ISREG(item.entry.mode):
+                try:
+                    content = opened.enter_context(item.within.directory.open_file(item.entry.name))
+                except FileSystemError as error:
+                    self._ledger.give_up(item, error)
+                    continue
+            yield item, content
+
+    def _read(self, item: Item, content: FileContent, buffer: memoryview, stats: FilesStats) -> None:
+        attributes = read_attributes(self._ledger, item.path, content.attributes)
+        if item.entry.size <= CHUNK_SIZE:
+            ids, size = save_small(content, item.entry.size, self._writer, buffer)
+        else:
+            cut = self._cut(item, content)
+            cut.save(buffer, STRIPE)
+            ids, size = cut.ids, cut.size
+        stats.bytes_read += size
+        self._settle_file(item, ids, size, attributes, stats)
+
+    def _settle_other(self, item: Item) -> None:
         directory, entry = item.within.directory, item.entry
-        if stat.S_ISREG(entry.mode):
-            with directory.open_file(entry.name) as content:
-                attributes = read_attributes(self._ledger, item.path, content.attributes)
-                if entry.size <= CHUNK_SIZE:
-                    ids, size = save_small(content, entry.size, self._writer, buffer)
-                else:
-                    cut = self._cut(item, content)
-                    cut.save(buffer, STRIPE)
-                    ids, size = cut.ids, cut.size
-            stats.bytes_read += size
-            self._settle_file(item, ids, size, attributes, stats)
-            return
         attributes = read_attributes(self._ledger, item.path, partial(directory.attributes, entry.name))
         if stat.S_ISLNK(entry.mode):
             tail = nodes.tail_of_link(attributes, directory.link_target(entry.name))
         else:
             is_device = stat.S_ISBLK(entry.mode) or stat.S_ISCHR(entry.mode)
             tail = nodes.tail_of_other(attributes, entry.rdev if is_device else 0)
-        stats.others += 1
+        self._ledger.add(FilesStats(others=1))
         self._ledger.settle(item, item.head + tail)
 
     def _cut(self, item: Item, content: FileContent) -> CutFile:
