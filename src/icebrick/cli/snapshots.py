@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from icebrick.cli.command import command
@@ -11,6 +12,7 @@ from icebrick.cli.output import counted, size_text, table
 from icebrick.cli.repository import opened_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.naming import MODE, NAME, tagged
+from icebrick.workflow.points import RestorePoint, group_points
 from icebrick.workflow.select import Narrowing
 
 EXAMPLES = """
@@ -25,12 +27,21 @@ icebrick -r /srv/backup snapshots --image-name disk1
 def snapshots(narrowing: Narrowing) -> None:
     """List what is in the repository.
 
-    The oldest comes first.
+    The oldest comes first. Of groups, it is told which restore points are complete: others cannot be restored as a
+    group.
     """
     invocation = this_invocation()
     with opened_repository(invocation) as repository:
-        wanted = list(filter(narrowing.takes, repository.snapshots()))
-        invocation.output.result(_text(wanted), [snapshot_record(snapshot) for snapshot in wanted])
+        there = list(repository.snapshots())
+    wanted = list(filter(narrowing.takes, there))
+    ids = {snapshot.id for snapshot in wanted}
+    points = [point for point in group_points(there) if not ids.isdisjoint(member.id for member in point.members)]
+    told = {snapshot.id: _point_record(point) for point in points for snapshot in point.members}
+    records = [
+        snapshot_record(snapshot) | ({"restore_point": told[snapshot.id]} if snapshot.id in told else {})
+        for snapshot in wanted
+    ]
+    invocation.output.result("\n".join([_text(wanted), *_points_text(points)]), records)
 
 
 def snapshot_line(snapshot: Snapshot) -> str:
@@ -59,6 +70,32 @@ def _text(snapshots: list[Snapshot]) -> str:
         for snapshot in snapshots
     ]
     return f"{table(head, rows)}\n{counted(len(rows), 'snapshot')}"
+
+
+def _points_text(points: Sequence[RestorePoint]) -> Iterator[str]:
+    if points:
+        head = ("group", "restore point", "time", "volumes", "state")
+        rows = [
+            (
+                point.group_id,
+                point.group_snapshot_id,
+                _moment(point.members[0]),
+                f"{len(point.members)} of {'?' if point.size is None else point.size}",
+                "complete" if point.is_complete else "incomplete",
+            )
+            for point in points
+        ]
+        yield f"\n{table(head, rows)}\n{counted(len(rows), 'restore point')} of groups"
+
+
+def _point_record(point: RestorePoint) -> dict[str, Any]:
+    return {
+        "group_id": point.group_id,
+        "group_snapshot_id": point.group_snapshot_id,
+        "members": point.size,
+        "present": len(point.members),
+        "complete": point.is_complete,
+    }
 
 
 def snapshot_record(snapshot: Snapshot) -> dict[str, Any]:
