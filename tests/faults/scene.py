@@ -145,7 +145,7 @@ class Scene:
         """What there is too much of now."""
         volumes = self.new_volumes()
         attachments = [one.id for volume in self.cloud.volumes() for one in self.cloud.attachments(volume.id)]
-        leaks = self.devcloud.leaks(self._footprint)
+        leaks = self.leaks()
         return Left(
             volumes=len(volumes),
             snapshots=len(self.cloud.snapshots()),
@@ -157,6 +157,10 @@ class Scene:
             locks=sum(not is_temporary(path.name) for path in (desk.repository / "locks").iterdir()),
             notes=len(set(self.notes()) - desk.notes),
         )
+
+    def leaks(self) -> Footprint:
+        """What there is too much of on this host."""
+        return self.devcloud.leaks(self._footprint)
 
     def problems_of_the_volume_in_use(self) -> Iterator[str]:
         now = self.cloud.get_volume(self.volumes.used)
@@ -204,7 +208,7 @@ class Scene:
         gone = self.cloud.create_volume(VolumeSpec("gone", 1, description="old", metadata={"tier": "2"})).id
         device = self._attach(used)
         _write(device, _SPOTS)
-        with self._attached(gone) as gone_device:
+        with self.attached(gone) as gone_device:
             _write(gone_device, _SPOTS[1:])
         digests = [digest_of(self.file_of(volume_id)) for volume_id in (used, gone)]
         run(self.command(self._template, "backup", "--single-volume-id", used, "--single-volume-id", gone))
@@ -220,7 +224,8 @@ class Scene:
         return Path(str(connected.connection.data["device_path"]))
 
     @contextmanager
-    def _attached(self, volume_id: str) -> Iterator[Path]:
+    def attached(self, volume_id: str) -> Iterator[Path]:
+        """The device, for a guest."""
         yield self._attach(volume_id)
         for attachment in self.cloud.attachments(volume_id):
             self.cloud.delete_attachment(attachment.id)

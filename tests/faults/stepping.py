@@ -1,4 +1,5 @@
-"""A command of icebrick that says where it is: before and after each call of the cloud, the connector and the storage.
+"""A command of icebrick that says where it is: before and after each call of the cloud, the connector and the storage,
+and round each mount.
 
 The command is the real one. Only the three places that make what reaches outside the process are
 replaced, by the same objects in a thin wrapper; so a call that a workflow gains one day is a step without more ado.
@@ -30,6 +31,8 @@ from icebrick.blockdev import Data, Extent
 from icebrick.cli import main
 from icebrick.cloud import session
 from icebrick.repository import lock
+from icebrick.workflow import reading
+from icebrick.workflow.restoring import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,15 @@ class Steps:
         yield
         self.reach(f"after {call}")
 
+    @contextmanager
+    def round_block(self, call: str, block: AbstractContextManager[Any]) -> Iterator[Any]:
+        self.reach(f"before {call}")
+        with block as value:
+            self.reach(f"after {call}")
+            yield value
+            self.reach(f"before the end of {call}")
+        self.reach(f"after the end of {call}")
+
 
 class SteppedCalls:
     """All that `inner` can do, each call of a method a step; `close` belongs to the process and is none."""
@@ -78,18 +90,9 @@ class SteppedCalls:
     def _call(self, name: str, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         step = f"{self._name}.{name}"
         if name.startswith("open_"):  # making the block does nothing yet
-            return self._block(step, method(*args, **kwargs))
+            return self._steps.round_block(step, method(*args, **kwargs))
         with self._steps.round(step):
             return method(*args, **kwargs)
-
-    @contextmanager
-    def _block(self, step: str, block: AbstractContextManager[Any]) -> Iterator[Any]:
-        self._steps.reach(f"before {step}")
-        with block as value:
-            self._steps.reach(f"after {step}")
-            yield value
-            self._steps.reach(f"before the end of {step}")
-        self._steps.reach(f"after the end of {step}")
 
 
 class SteppedBackend(BackendWrapper):
@@ -128,6 +131,8 @@ def _step_all(steps: Steps) -> None:
     _wrap_made_by(session, "connect", lambda cloud: SteppedCalls(cloud, "cloud", steps))
     _wrap_made_by(brick, "BrickConnector", lambda connector: SteppedCalls(connector, "connector", steps))
     _wrap_made_by(app, "open_backend", lambda backend: SteppedBackend(backend, steps))
+    for module, name in ((reading, "mounted_for_reading"), (files, "mounted_for_writing")):
+        _wrap_made_by(module, name, functools.partial(steps.round_block, name))
     _step_inside_saves(steps)
 
 

@@ -42,6 +42,14 @@ class Victim:
             yield step
             self.go_on()
 
+    def go_to(self, step: str) -> None:
+        """Stop at the step; AssertionError when it is never reached."""
+        for reached in iter(self.next_step, None):
+            if reached == step:
+                return
+            self.go_on()
+        raise AssertionError(f"{self} ended without reaching step {step}")
+
     def next_step(self) -> str | None:
         """None when the process has ended."""
         if not self._line.poll(_END_SECONDS):
