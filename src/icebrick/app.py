@@ -84,19 +84,23 @@ def this_host(settings: AgentSettings) -> Host:
 
 
 @contextmanager
-def cloud_run(host: Host, cloud: Cloud, *, cold: bool = False) -> Iterator[VolumeAccess]:
+def cloud_run(
+    host: Host, cloud: Cloud, *, cold: bool = False, recreate_on_error: bool = False
+) -> Iterator[VolumeAccess]:
     """A run that works on volumes: alive for others to see, dead runs cleared up.
 
-    A `cold` one takes volumes from their servers before it freezes them.
+    A `cold` one takes volumes from their servers before it freezes them. With `recreate_on_error`, clones that fail
+    are made again.
     """
-    from icebrick.workflow.access import VolumeAccess  # noqa: PLC0415
+    from icebrick.workflow.access import CLONE_RETRIES, VolumeAccess  # noqa: PLC0415
     from icebrick.workflow.cleanup import clean_up_first  # noqa: PLC0415
 
     properties = host.connector.properties()  # first: a host that cannot attach must not make anything
     run = new_run(datetime.now(UTC))
     with host.registry.living(run, scope=cloud.project().id) as living:
         clean_up_first(cloud, host.connector, host.registry)
-        access = VolumeAccess(cloud, host.connector, properties, run, cold=cold)
+        retries = CLONE_RETRIES if recreate_on_error else 0
+        access = VolumeAccess(cloud, host.connector, properties, run, cold=cold, clone_retries=retries)
         yield access
         living.cleared = not (access.leftovers or access.failed.is_set())
 

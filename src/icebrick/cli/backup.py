@@ -17,7 +17,6 @@ from icebrick.cli.output import Output, counted, one_line, size_text, table
 from icebrick.cli.repositories import Compared, opened_repositories
 from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.cli.summary import backup_table, group_line, remarks, seconds_text
-from icebrick.cli.unwired import refuse_backup
 from icebrick.config.options import BACKUP, TAG
 from icebrick.errors import IcebrickError, IncompleteError, Interrupted, UsageError
 from icebrick.parallel import Slots
@@ -71,7 +70,6 @@ def backup(image: Path | None, name: str | None, host: str | None, *, dry_run: b
 def back_up_volumes(invocation: Invocation, *, dry_run: bool) -> None:
     """What the settings say, wherever they come from."""
     request = invocation.settings.engine.backup_request()
-    refuse_backup(request)
     if dry_run:
         _plan(invocation, request)
     else:
@@ -96,7 +94,9 @@ def _run(invocation: Invocation, request: BackupRequest) -> None:
     with (
         opened_cloud(settings.cloud, capacity.stop) as cloud,
         opened_repositories(invocation, cloud) as repositories,
-        cloud_run(this_host(settings.agent), cloud, cold=request.cold) as access,
+        cloud_run(
+            this_host(settings.agent), cloud, cold=request.cold, recreate_on_error=request.recreate_on_error
+        ) as access,
     ):
         plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode)
         _warn(invocation.output, plan)

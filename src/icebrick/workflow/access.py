@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -23,9 +24,14 @@ from icebrick.cloud.temporary import (
     unfinished_volume,
 )
 from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.errors import UnexpectedStateError
 from icebrick.run import Run
 
+log = logging.getLogger(__name__)
+
 GIB = 1 << 30
+CLONE_RETRIES = 3
+"""Of `recreate-vol-on-error`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class VolumeAccess:
     """Something went wrong. Then there may be leftovers unknown to the run, as when an answer was lost."""
     cold: bool = False
     """Take volumes from their servers until they are frozen."""
+    clone_retries: int = 0
+    """How often a clone that fails in the storage is made again."""
 
     @contextmanager
     def frozen(self, volume: Volume) -> Iterator[VolumeSnapshot]:
@@ -62,11 +70,8 @@ class VolumeAccess:
     @contextmanager
     def cloned(self, snapshot: VolumeSnapshot) -> Iterator[Volume]:
         """A volume with what the volume snapshot has, to be attached, spoilt and thrown away."""
-        with (
-            self._noting_failure(),
-            temporary_clone(self.cloud, snapshot, self.run, self.leftovers) as clone,
-        ):
-            yield clone
+        with self._noting_failure(), ExitStack() as made:
+            yield self._clone(snapshot, made)
 
     @property
     def _host(self) -> AttachingHost:
@@ -135,6 +140,16 @@ class VolumeAccess:
                 yield alone
         finally:
             self.leftovers.extend(alone.leftovers)
+
+    def _clone(self, snapshot: VolumeSnapshot, made: ExitStack) -> Volume:
+        """A clone that goes with `made`; one that failed is gone already."""
+        for _ in range(self.clone_retries):
+            try:
+                return made.enter_context(temporary_clone(self.cloud, snapshot, self.run, self.leftovers))
+            except UnexpectedStateError as error:
+                self.failed.set()
+                log.warning("cloning again snapshot=%s error=%s", snapshot.id, error)
+        return made.enter_context(temporary_clone(self.cloud, snapshot, self.run, self.leftovers))
 
     def _cold(self, volume_ids: Sequence[str]) -> AbstractContextManager[None]:
         """Round what freezes the volumes, and no more: servers are without them for so long."""

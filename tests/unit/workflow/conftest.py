@@ -92,10 +92,11 @@ class World:
         capacity: Capacity | None = None,
         progress: Progress = NO_PROGRESS,
         cold: bool = False,
+        recreate_on_error: bool = False,
     ) -> BackupReport:
         capacity = capacity or new_capacity(1, threads=2)
         with (
-            cloud_run(self.host, self.cloud, cold=cold) as access,
+            cloud_run(self.host, self.cloud, cold=cold, recreate_on_error=recreate_on_error) as access,
             opened_destination(self.repository, capacity.slots, NO_PROGRESS, lock_wait=timedelta()) as destination,
         ):
             plan = plan_backup(self.cloud, scope, tags=tags, mode=mode)

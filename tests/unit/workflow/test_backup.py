@@ -8,7 +8,7 @@ import pytest
 from tests.unit.workflow.conftest import World, named
 
 from icebrick.backend.base import FileType, Handle
-from icebrick.errors import AttachError, CloudUnavailableError, Interrupted, QuotaError
+from icebrick.errors import AttachError, CloudUnavailableError, Interrupted, UnexpectedStateError
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.ids import BlobType
 from icebrick.workflow.backup import plan_backup
@@ -66,7 +66,7 @@ def test_a_backup_whose_parent_is_damaged_reads_everything(world: World) -> None
 
 def test_one_volumes_failure_does_not_stop_the_others(world: World) -> None:
     bad, good = world.make_volume(CONTENT), world.make_volume(CONTENT)
-    world.cloud.faults.fail("create_snapshot", QuotaError("no room for volume snapshots"))
+    world.cloud.faults.fail("create_snapshot", UnexpectedStateError("volume is being retyped"))
     report = world.back_up(bad.id, good.id)
     assert [failure.volume_id for failure in report.failures] == [bad.id]
     assert [backup.path for backup in report.backups] == [f"/cinder/{good.id}"]
