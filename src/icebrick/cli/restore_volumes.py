@@ -13,6 +13,7 @@ from icebrick.cli.invocation import Invocation
 from icebrick.cli.repository import opened_repository
 from icebrick.cli.restored import keep_receipts
 from icebrick.cli.told_volumes import tell_volumes
+from icebrick.cloud.base import Cloud
 from icebrick.config.settings import CloudSettings
 from icebrick.errors import IcebrickError, UsageError
 from icebrick.workflow.parallel import new_capacity
@@ -47,17 +48,21 @@ def _restore(invocation: Invocation, request: RestoreRequest) -> VolumesReport:
     capacity = new_capacity(settings.engine.parallel, stop=invocation.stop)
     with (
         opened_cloud(settings.to_cloud or settings.cloud, capacity.stop) as cloud,
-        # In another cloud, the project that is logged in to says nothing of whose volumes are meant.
-        opened_repository(invocation, cloud.project().id if settings.to_cloud is None else None) as repository,
+        opened_repository(invocation, _project_id(invocation, cloud)) as repository,
         volume_run(this_host(settings.agent), cloud, repository, invocation.progress) as (access, images),
         opened_places(access, _logins(invocation)) as places,
     ):
-        own = cloud.project().id if settings.to_cloud is None else None
-        found = find_snapshots(images, request, settings.repository.project_id or own)
+        found = find_snapshots(images, request, _project_id(invocation, cloud))
         for warning in found.warnings:
             invocation.output.warn(warning)
         source = RestoreSource(images, places, request, capacity.slots)
         return run_restore(found, source, access, capacity, invocation.progress)
+
+
+def _project_id(invocation: Invocation, cloud: Cloud) -> str | None:
+    """Whose volumes are meant, where nobody says so: in another cloud, the login's project does not tell."""
+    settings = invocation.settings
+    return settings.repository.project_id or (cloud.project().id if settings.to_cloud is None else None)
 
 
 def _logins(invocation: Invocation) -> Logins:

@@ -144,7 +144,7 @@ def _fail(output: Output, report: VolumesReport, attempts: int) -> None:
     if failures:
         raise IncompleteError(f"{len(failures)} of {attempts} volumes were not restored")
     if kept:
-        raise IncompleteError(f"{len(kept)} replaced volumes were not removed")
+        raise IncompleteError(f"{counted(len(kept), 'replaced volume')} could not be removed")
     problems = sum(map(_problems, report.restores))
     if problems:
         raise IncompleteError(f"{counted(problems, 'file')} could not be restored as in the backup")
