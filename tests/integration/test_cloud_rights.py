@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests.integration.credentials import application_credential
 
 from icebrick.cloud.base import Cloud, Group, GroupSpec, VolumeSpec
 from icebrick.cloud.cinder import CinderCloud
@@ -61,26 +60,8 @@ def credential(devcloud: Devcloud, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Logs in with a new application credential of a user, limited to one role."""
 
     def log_in(user: str, role: str) -> Cloud:
-        auth = yaml.safe_load(devcloud.clouds_yaml.read_text())["clouds"][user]["auth"]
-        with warnings.catch_warnings(action="ignore"):
-            from keystoneauth1 import session  # noqa: PLC0415
-            from keystoneauth1.identity import v3  # noqa: PLC0415
-        opened = session.Session(v3.Password(**auth))
-        with closing(opened.session):
-            wanted = {"application_credential": {"name": f"for {tmp_path.name}", "roles": [{"name": role}]}}
-            url = f"{auth['auth_url']}/users/{opened.get_user_id()}/application_credentials"
-            made = opened.post(url, json=wanted).json()["application_credential"]
-        entry = {
-            "region_name": "RegionOne",
-            "auth_type": "v3applicationcredential",
-            "auth": {
-                "auth_url": auth["auth_url"],
-                "application_credential_id": made["id"],
-                "application_credential_secret": made["secret"],
-            },
-        }
         clouds = tmp_path / "clouds.yaml"
-        clouds.write_text(json.dumps({"clouds": {"limited": entry}}))
+        clouds.write_text(json.dumps({"clouds": {"limited": application_credential(devcloud, user, role)}}))
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
         return connect("limited", pace=PACE)
 

@@ -57,7 +57,7 @@ def group_line(group: GroupBackup) -> str:
         False: "not of one instant, which its type does not promise",
         None: "whether of one instant, an administrator can tell",
     }[group.consistent]
-    state = f"restore point of {group.members} volumes, {consistency}"
+    state = f"restore point of {counted(group.members, 'volume')}, {consistency}"
     if not group.complete:
         state = f"no restore point, {group.backed_up} of {group.members} volumes"
     return f"group {group.group_id} {group.name}".rstrip() + f": {state}"
