@@ -35,6 +35,8 @@ from icebrick.workflow.restore_files import find_files
 
 log = logging.getLogger(__name__)
 
+UNSETTLED_NS = 60 * 10**9
+"""Files changed so shortly before the parent's time are read again: long enough for clocks that are not quite right."""
 PROGRAM_VERSION = f"icebrick {__version__}"
 
 
@@ -152,7 +154,9 @@ class Saver:
         except (CorruptDataError, FileMissingError) as error:
             _warn_of_parent(parent, error)
             return None
-        return None if root is None or root.subtree is None else FilesBaseline(self._store, root.subtree)
+        if root is None or root.subtree is None:
+            return None
+        return FilesBaseline(self._store, root.subtree, parent.time.ns - UNSETTLED_NS)
 
 
 @contextmanager

@@ -145,7 +145,7 @@ class _Walk:
 
     def _enter(self, pending: Pending, listing: Listing) -> Iterator[Item]:
         """Settle what has not changed, have the rest read; the directories, still to be walked."""
-        before = self._parent.nodes(pending.tree)
+        before, settled_ns = self._parent.nodes(pending.tree), self._parent.settled_ns
         for problem in listing.problems:
             self._ledger.note(f"{pending.path}/{problem.path}", problem.reason)
         pending.lines = [None] * len(listing.entries)
@@ -158,7 +158,7 @@ class _Walk:
             name = nodes.encode_name(entry.name)
             head = self._encoder.head(entry, name)
             node = before.get(name) if before else None
-            unchanged = node is not None and nodes.has_head(node, head)
+            unchanged = node is not None and entry.ctime_ns < settled_ns and nodes.has_head(node, head)
             form = stat.S_IFMT(entry.mode)
             if form == stat.S_IFDIR:
                 below.append(Item(pending, place, entry, head, node, unchanged))

@@ -17,10 +17,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FilesBaseline:
-    """What to compare with: the tree of the root directory in an earlier snapshot of the same volume."""
+    """What to compare with: the tree of the root directory in an earlier snapshot of the same volume.
+
+    Entries of which `lstat` tells that they were changed at `settled_ns` or later are not believed to be as in the
+    parent: clocks of file systems tick every few milliseconds, some every second, so what was changed just before
+    the file system was frozen may have been changed once more at the same time.
+    """
 
     store: BlobStore
     tree: bytes
+    settled_ns: int = (1 << 63) - 1
 
 
 class Parent:
@@ -29,6 +35,7 @@ class Parent:
     def __init__(self, baseline: FilesBaseline | None) -> None:
         self._store = None if baseline is None else baseline.store
         self._trees = None if baseline is None else TreeCache(baseline.store)
+        self.settled_ns = 0 if baseline is None else baseline.settled_ns
         self._told = False
 
     def nodes(self, tree: bytes | None) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ import os
 import random
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +128,22 @@ def test_an_unchanged_tree_is_stored_without_opening_a_file(repository: Reposito
     stats = second.result.stats
     assert (stats.files_unmodified, stats.dirs_unmodified, stats.bytes_read, stats.bytes_total) == (2, 2, 0, 2)
     assert (stats.files_new, stats.files_changed, stats.dirs_new, stats.dirs_changed) == (0, 0, 0, 0)
+
+
+def test_what_was_changed_when_the_parent_was_frozen_may_have_been_changed_again_unseen(
+    repository: Repository,
+) -> None:
+    early, late = file("early", b"1"), file("late", b"2")
+    late.entry = late.entry._replace(ctime_ns=early.entry.ctime_ns + 1)
+    tree = FakeTree(early, late)
+    baseline = replace(back_up(repository, tree).baseline, settled_ns=late.entry.ctime_ns)
+    late.content = b"3"
+    tree.read.clear()
+    with baseline.store.writer() as writer:
+        second = Stored(baseline.store, backup_files(tree, writer, baseline=baseline, slots=Slots(2)))
+    assert tree.read == ["late"]
+    assert second.content(second.nodes()["late"]) == b"3"
+    assert second.result.stats.files_unmodified == 1
 
 
 @pytest.mark.parametrize("field", ["mode", "uid", "gid", "mtime_ns", "ctime_ns", "inode", "device", "links", "size"])
