@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from icebrick.cloud.base import (
+    Attachment,
     Cloud,
     Group,
     GroupSnapshot,
@@ -26,7 +27,7 @@ from icebrick.cloud.base import (
     VolumeSpec,
 )
 from icebrick.connection import ConnectionInfo, ConnectorProperties
-from icebrick.errors import AttachError, CloudError, IcebrickError, UnexpectedStateError
+from icebrick.errors import AttachError, CloudError, CloudUnavailableError, IcebrickError, UnexpectedStateError
 from icebrick.run import Run
 
 _LOG = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def attached(
     The attachment stays where the device does: it carries no tags, but through its volume, which therefore must be
     one of the run's, a cleanup finds both.
     """
-    reserved = cloud.create_attachment(volume_id, mode)
+    reserved = _reserved(cloud, volume_id, mode, leftovers)
     connections: list[ConnectionInfo] = []  # of a device that may be left
 
     def part() -> None:
@@ -185,6 +186,22 @@ def attached(
             if not finished:
                 raise
             _LOG.warning("not closed at once: device of volume=%s error=%s", volume_id, error)
+
+
+def _reserved(cloud: Cloud, volume_id: str, mode: Mode, leftovers: list[str]) -> Attachment:
+    try:
+        return cloud.create_attachment(volume_id, mode)
+    except CloudUnavailableError as error:  # it may have been made all the same
+        if _may_have_attachments(cloud, volume_id):
+            _tell(leftovers, f"attachment of volume {volume_id}", error)
+        raise
+
+
+def _may_have_attachments(cloud: Cloud, volume_id: str) -> bool:
+    try:
+        return bool(cloud.attachments(volume_id))
+    except CloudError:
+        return True
 
 
 @contextmanager

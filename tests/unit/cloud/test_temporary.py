@@ -150,6 +150,18 @@ def test_an_attachment_that_cannot_be_connected_is_deleted(
     assert cloud.get_volume(volume_id).status == "available"
 
 
+@pytest.mark.parametrize(("made", "seen"), [(True, True), (True, False), (False, True)])
+def test_an_attachment_that_may_have_been_made_is_a_leftover(
+    cloud: FakeCloud, volume_id: str, connector: FakeConnector, *, made: bool, seen: bool
+) -> None:
+    leftovers: list[str] = []
+    cloud.faults.fail("create_attachment", OUTAGE, after=made)
+    cloud.faults.fail("attachments", OUTAGE, times=0 if seen else 1)
+    with pytest.raises(CloudUnavailableError), open_attached(cloud, volume_id, connector, leftovers):
+        pass
+    assert leftovers == ([f"attachment of volume {volume_id}: no answer"] if made else [])
+
+
 def test_an_attached_device_is_complete_inside_and_gone_after(
     cloud: FakeCloud, volume_id: str, connector: FakeConnector
 ) -> None:

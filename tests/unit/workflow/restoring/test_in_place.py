@@ -8,7 +8,7 @@ import pytest
 from tests.unit.workflow.conftest import SETTINGS, World
 
 from icebrick.cloud.base import VolumeSettings, VolumeSnapshot
-from icebrick.errors import AttachError, BackendUnavailableError, CloudUnavailableError
+from icebrick.errors import AttachError, BackendUnavailableError, CloudError, CloudUnavailableError
 from icebrick.run import SAFETY_KEY
 from icebrick.testing.bytesdevice import BytesTarget
 from icebrick.testing.cloud_suite import settings_of
@@ -100,12 +100,20 @@ def test_what_fails_before_it_is_written_leaves_nothing(world: World, volume_id:
 def test_what_fails_when_it_may_have_been_written_names_the_safety_snapshot(
     world: World, volume_id: str, call: str
 ) -> None:
-    world.cloud.faults.fail(call, CloudUnavailableError("no answer"))
+    world.cloud.faults.fail(call, CloudError("refused"))
     failure = world.failed_restore(volume_id, in_place=True)
     (snapshot,) = safety_snapshots(world)
-    assert (failure.message, failure.safety_snapshot_ids) == ("no answer", (snapshot.id,))
+    assert (failure.message, failure.safety_snapshot_ids) == ("refused", (snapshot.id,))
     assert set(snapshot.metadata) == {SAFETY_KEY}
     assert world.cloud.records.attachments == {}
+
+
+def test_an_attachment_of_which_no_answer_told_is_undone_by_the_next_run(world: World, volume_id: str) -> None:
+    world.cloud.faults.fail("create_attachment", CloudUnavailableError("no answer"), after=True)
+    world.failed_restore(volume_id, in_place=True)
+    assert world.cloud.get_volume(volume_id).status == "reserved"
+    with world.run():
+        assert world.cloud.get_volume(volume_id).status == "available"
 
 
 def test_an_unreadable_repository_leaves_the_safety_snapshot_and_makes_no_new_volume(
