@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from tests.faults.storm.backups import storm_backup
 from tests.faults.storm.outcome import Outcome, Storm, weather_seed
+from tests.faults.storm.restores import storm_restore
 
 pytestmark = pytest.mark.slow
 
@@ -46,3 +47,12 @@ def test_every_volume_of_a_backup_is_complete_or_a_named_failure_and_nothing_sta
 
 def test_a_seed_repeats_its_storm() -> None:
     assert weather_seed(storm_backup, 7) == weather_seed(storm_backup, 7)
+
+
+@pytest.mark.parametrize("batch", range(2))
+def test_every_volume_of_a_restore_is_complete_or_a_named_failure_and_nothing_is_touched(batch: int) -> None:
+    outcomes = weathered(storm_restore, batch)
+    if len(outcomes) == BATCH:
+        assert total(outcomes, lambda outcome: outcome.faults) > BATCH
+        assert total(outcomes, lambda outcome: outcome.complete) > 2 * BATCH
+        assert total(outcomes, lambda outcome: outcome.failed) > 2 * BATCH

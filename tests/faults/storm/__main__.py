@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from tests.faults.storm.backups import storm_backup
 from tests.faults.storm.outcome import weather_seed
+from tests.faults.storm.restores import storm_restore
 
-STORMS = {"backup": storm_backup}
+STORMS = {"backup": storm_backup, "restore": storm_restore}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -42,11 +42,14 @@ def storm_backup(chance: Random, seed: int, folder: Path) -> Outcome:
     summary = ran.summary or {"backups": (), "failures": (), "groups": (), "leftovers": ()}
     problems = problems_of_failures(ran)
     if ran.summary is not None:
-        wanted = set(world.contents) if everything else {v for group in world.groups for v in _members(world, group)}
+        wanted = (
+            set(world.contents) if everything else {each for group in world.groups for each in world.members[group]}
+        )
         problems += _problems_of_report(world, wanted, ran.summary)
     if ran.code == 0 and not summary["leftovers"]:
         problems += differences(before, world.resources(), "by a run that told of nothing")
-    problems += clean_up(world, before)
+    problems += clean_up(world)
+    problems += differences(before, world.resources(), "after a cleanup")
     problems += _problems_of_repositories(world, summary, earlier)
     return Outcome(
         seed=seed,
@@ -60,16 +63,12 @@ def storm_backup(chance: Random, seed: int, folder: Path) -> Outcome:
     )
 
 
-def _members(world: World, group_id: str) -> list[str]:
-    return [volume.id for volume in world.records.volumes.values() if volume.group_id == group_id]
-
-
 def _problems_of_report(world: World, wanted: set[str], summary: dict[str, Any]) -> Iterator[str]:
     """Every volume of the scope is complete, a failure with a reason, or not begun because it was interrupted."""
     told = Counter(backup["path"].rpartition("/")[2] for backup in summary["backups"])
     for failure in summary["failures"]:
         group = failure["group_id"] if failure["volume_id"] is None else None
-        told.update([failure["volume_id"]] if group is None else _members(world, group))
+        told.update([failure["volume_id"]] if group is None else world.members[group])
     told.update(summary["not_begun"])
     if told != Counter(wanted):
         yield f"not told of once each: {sorted((Counter(wanted) - told) + (told - Counter(wanted)))}"

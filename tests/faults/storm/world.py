@@ -82,7 +82,8 @@ class World:
     """What stands between a command and a backend."""
     contents: dict[str, dict[int, bytes]] = field(default_factory=dict)
     """By volume id, as they were made."""
-    groups: tuple[str, ...] = ()
+    members: dict[str, list[str]] = field(default_factory=dict)
+    """By group id, as they were made."""
 
     @property
     def password_file(self) -> Path:
@@ -100,6 +101,10 @@ class World:
             code = main.run(["--json", "--quiet", *arguments], as_json=True)
         lines = tuple(json.loads(line) for line in output.getvalue().splitlines())
         return Ran(code, lines, errors.getvalue())
+
+    @property
+    def groups(self) -> list[str]:
+        return list(self.members)
 
     def calm(self) -> None:
         """From now on nothing fails."""
@@ -170,17 +175,15 @@ def make_world(chance: Random, state_dir: Path, *, location: str) -> World:
 
 def _populate(world: World, members: Mapping[str, FakeCloud]) -> None:
     shared = world.chance.randbytes(_PAGE)
-    groups = []
     for cloud in members.values():
         made = [_make_volume(world, cloud, number, shared) for number in range(VOLUMES_IN_EACH)]
         if cloud.project() != GAMMA:
             kind = "consistent" if cloud.project() == ALPHA else "independent"
             group = cloud.create_group(GroupSpec("database", kind, ("__DEFAULT__",)))
-            groups.append(group.id)
+            world.members[group.id] = made[:MEMBERS]
             for volume_id in made[:MEMBERS]:
                 cloud.add_to_group(group.id, volume_id)
         start_server(world.records, made[-1])  # one is in use
-    world.groups = tuple(groups)
 
 
 def _make_volume(world: World, cloud: FakeCloud, number: int, shared: bytes) -> str:
