@@ -16,7 +16,15 @@ from icebrick.cloud.leftovers import kind_and_id
 from icebrick.errors import IncompleteError
 from icebrick.repository.repository import open_repository
 from icebrick.run import Run
-from icebrick.workflow.cleanup import CleanupPlan, CleanupReport, plan_cleanup, run_cleanup
+from icebrick.workflow.cleanup import (
+    CleanupPlan,
+    CleanupReport,
+    joined_plans,
+    joined_reports,
+    plan_cleanup,
+    reachable_clouds,
+    run_cleanup,
+)
 from icebrick.workflow.report import to_json
 
 EXAMPLES = """
@@ -44,13 +52,16 @@ def cleanup(runs: tuple[str, ...], *, dry_run: bool) -> None:
     invocation = this_invocation()
     with opened_cloud(invocation.settings.cloud) as cloud:
         host = this_host(invocation.settings.agent)
-        plan = plan_cleanup(cloud, host.registry, ended=frozenset(runs))
+        with reachable_clouds(cloud, host.registry) as clouds:
+            plans = (plan_cleanup(each, host.registry, ended=frozenset(runs)) for each in clouds)
+            if dry_run:
+                planned = joined_plans(plans)
+                text, record = _plan_text(planned), _plan_record(planned)
+            else:
+                done = zip(plans, clouds, strict=True)
+                report = joined_reports(run_cleanup(plan, each, host.connector, host.registry) for plan, each in done)
+                text, record = _report_text(report), {"message_type": "summary", **to_json(report)}
         in_repository = _clean_repository(invocation, cloud.project().id, dry_run=dry_run)
-        if dry_run:
-            text, record = _plan_text(plan), _plan_record(plan)
-        else:
-            report = run_cleanup(plan, cloud, host.connector, host.registry)
-            text, record = _report_text(report), {"message_type": "summary", **to_json(report)}
         lines = [text, *(f"{count} {what}" for what, count in in_repository.items() if count)]
         invocation.output.result("\n".join(lines), {**record, "repository": in_repository})
         if not dry_run and report.kept:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from icebrick.app import opened_cloud, this_host, volume_run
+from icebrick.app import opened_cloud, project_run, this_host, volume_run
 from icebrick.cli.invocation import Invocation
 from icebrick.cli.repository import opened_repository
 from icebrick.cli.restored import keep_receipts
@@ -45,12 +45,13 @@ def _ask_before_removal() -> None:
 
 def _restore(invocation: Invocation, request: RestoreRequest) -> VolumesReport:
     settings = invocation.settings
+    host = this_host(settings.agent)
     capacity = new_capacity(settings.engine.parallel, stop=invocation.stop)
     with (
         opened_cloud(settings.to_cloud or settings.cloud, capacity.stop) as cloud,
         opened_repository(invocation, _project_id(invocation, cloud)) as repository,
-        volume_run(this_host(settings.agent), cloud, repository, invocation.progress) as (access, images),
-        opened_places(access, _logins(invocation)) as places,
+        volume_run(host, cloud, repository, invocation.progress) as (access, images),
+        opened_places(access, partial(project_run, host, access), _logins(invocation)) as places,
     ):
         found = find_snapshots(images, request, _project_id(invocation, cloud))
         for warning in found.warnings:

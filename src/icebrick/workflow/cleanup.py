@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from itertools import chain
+from typing import TypeVar
 
 from icebrick.attach.base import Connector
 from icebrick.cloud.base import Cloud
 from icebrick.cloud.leftovers import Kept, Leftovers, find_leftovers, remove_leftovers
-from icebrick.errors import CloudError, UsageError
+from icebrick.errors import AccessForbiddenError, CloudError, UsageError
 from icebrick.run import Run
 from icebrick.workflow.living import Life, RunRegistry
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,20 @@ class CleanupReport:
     unknown: tuple[Run, ...]
     given_back: tuple[str, ...] = ()
     """Volumes that runs had taken from servers: as "volume 1f2e... to server 3a4b..."."""
+
+
+@contextmanager
+def reachable_clouds(cloud: Cloud, registry: RunRegistry) -> Iterator[list[Cloud]]:
+    """It, and the same user's in the other projects where runs of this host have died, until the block ends."""
+    elsewhere = {run.scope for run in registry.dead_runs()} - {"", cloud.project().id}
+    with ExitStack() as opened:
+        clouds = [cloud]
+        for project_id in sorted(elsewhere):
+            try:
+                clouds.append(opened.enter_context(cloud.in_project(project_id)))
+            except AccessForbiddenError as error:  # another user's run: its cleanup will see to it
+                log.debug("not looking for leftovers in project=%s error=%s", project_id, error)
+        yield clouds
 
 
 def plan_cleanup(cloud: Cloud, registry: RunRegistry, *, ended: frozenset[str] = frozenset()) -> CleanupPlan:
@@ -72,12 +92,38 @@ def run_cleanup(plan: CleanupPlan, cloud: Cloud, connector: Connector, registry:
     return CleanupReport(removal.removed, removal.kept, plan.unknown, removal.given_back)
 
 
+def joined_plans(plans: Iterable[CleanupPlan]) -> CleanupPlan:
+    """Those of several projects as one, to be shown; an administrator finds the same in each of them."""
+    every = list(plans)
+    leftovers = {each.name: _all(getattr(plan.leftovers, each.name) for plan in every) for each in fields(Leftovers)}
+    return CleanupPlan(Leftovers(**leftovers), _all(plan.dead for plan in every), _all(plan.unknown for plan in every))
+
+
+def joined_reports(reports: Iterable[CleanupReport]) -> CleanupReport:
+    """Those of several projects as one."""
+    every = list(reports)
+    return CleanupReport(
+        **{each.name: _all(getattr(report, each.name) for report in every) for each in fields(CleanupReport)}
+    )
+
+
+def _all(parts: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
+    """Each item once."""
+    found: list[T] = []
+    for item in chain.from_iterable(parts):
+        if item not in found:  # by what they are: volumes hold mappings, which cannot be hashed
+            found.append(item)
+    return tuple(found)
+
+
 def clean_up_first(cloud: Cloud, connector: Connector, registry: RunRegistry) -> None:
     """What every run begins with. A failure is logged and keeps nobody from working."""
     try:
-        report = run_cleanup(plan_cleanup(cloud, registry), cloud, connector, registry)
+        with reachable_clouds(cloud, registry) as clouds:
+            reports = [run_cleanup(plan_cleanup(each, registry), each, connector, registry) for each in clouds]
     except CloudError as error:
         log.warning("cannot look for leftovers of dead runs: %s", error)
         return
-    for kept in report.kept:
-        log.warning("leftover stays: %s: %s", kept.what, kept.reason)
+    for report in reports:
+        for kept in report.kept:
+            log.warning("leftover stays: %s: %s", kept.what, kept.reason)

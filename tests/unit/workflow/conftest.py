@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from icebrick.app import Host, cloud_run, volume_run
+from icebrick.app import Host, cloud_run, project_run, volume_run
 from icebrick.backend.memory import MemoryBackend
 from icebrick.blockdev import Extent
 from icebrick.cloud.base import Volume, VolumeSettings, VolumeSpec
@@ -119,7 +120,10 @@ class World:
     ) -> VolumesReport:
         """With a `capacity` of one job if none is given."""
         capacity = capacity or new_capacity(1, threads=2)
-        with self.run() as (access, images), opened_places(access, logins or {}) as places:
+        with (
+            self.run() as (access, images),
+            opened_places(access, partial(project_run, self.host, access), logins or {}) as places,
+        ):
             found = find_snapshots(images, request, self.cloud.project().id)
             source = RestoreSource(images, places, request, capacity.slots)
             return run_restore(found, source, access, capacity, NO_PROGRESS)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.workflow.conftest import HOST, World
 
-from icebrick.cloud.base import Mode
+from icebrick.app import project_run
+from icebrick.cloud.base import Mode, Project, VolumeSpec
 from icebrick.errors import CloudUnavailableError, UsageError
 from icebrick.run import Run
-from icebrick.workflow.cleanup import clean_up_first, plan_cleanup, run_cleanup
+from icebrick.testing.fakecloud import FakeCloud
+from icebrick.testing.fakerecords import ALPHA, BETA, SERVICE
+from icebrick.workflow.cleanup import clean_up_first, joined_plans, plan_cleanup, run_cleanup
 from icebrick.workflow.living import Life
 
 RUN = Run("20261123T061500Z-1f2e3d4c", HOST)
@@ -102,6 +107,48 @@ def test_a_dead_run_of_another_project_is_left_to_whoever_works_there(world: Wor
     with pytest.raises(Killed), world.registry.living(RUN, scope="elsewhere"):
         raise Killed
     assert plan_cleanup(world.cloud, world.registry).dead == ()
+
+
+def seen_by(world: World, project: Project, *, admin: bool = False, elsewhere: tuple[Project, ...] = ()) -> World:
+    return replace(world, cloud=FakeCloud(world.cloud.records, project, admin=admin, elsewhere=elsewhere))
+
+
+def leave_elsewhere(world: World) -> str:
+    """A run that is killed while it restores into project alpha leaves an unfinished volume there."""
+    with (
+        pytest.raises(Killed),
+        world.run() as (access, _),
+        project_run(world.host, access, ALPHA.id) as there,
+    ):
+        volume = there.cloud.create_volume(VolumeSpec("half", 1, metadata=there.run.tags))
+        raise Killed
+    assert world.cloud.records.volumes[volume.id].project_id == ALPHA.id
+    return volume.id
+
+
+@pytest.mark.parametrize("admin", [False, True])
+def test_what_a_run_leaves_in_another_project_is_removed_by_the_next_one(world: World, admin: bool) -> None:
+    agent = seen_by(world, SERVICE, admin=admin, elsewhere=(ALPHA,))
+    left = leave_elsewhere(agent)
+    assert len(world.registry.dead_runs()) == 2
+    clean_up_first(agent.cloud, world.connector, world.registry)
+    assert left not in world.resources()
+
+
+def test_where_the_user_has_no_role_any_more_it_is_left_to_whoever_has(world: World) -> None:
+    left = leave_elsewhere(seen_by(world, BETA, elsewhere=(ALPHA,)))
+    clean_up_first(seen_by(world, BETA).cloud, world.connector, world.registry)
+    assert left in world.resources()
+    clean_up_first(world.cloud, world.connector, world.registry)
+    assert left not in world.resources()
+
+
+def test_what_an_administrator_finds_in_several_projects_is_shown_once(world: World) -> None:
+    left = leave_elsewhere(seen_by(world, SERVICE, admin=True, elsewhere=(ALPHA,)))
+    plan = plan_cleanup(world.cloud, world.registry)
+    joined = joined_plans([plan, plan])
+    assert joined == plan
+    assert [volume.id for volume in joined.leftovers.volumes] == [left]
 
 
 def test_a_cloud_that_does_not_answer_keeps_nobody_from_working(world: World) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from icebrick.cloud.base import Cloud, Volume
 from icebrick.cloud.temporary import Owner, transfer_volume
@@ -16,6 +16,8 @@ from icebrick.workflow.restoring.outcome import Offer
 
 log = logging.getLogger(__name__)
 
+Enter = Callable[[str], AbstractContextManager[VolumeAccess]]
+"""The same user in another project; AccessForbiddenError without a role there."""
 Logins = Mapping[str, Callable[[], AbstractContextManager[Cloud]]]
 """By project: whoever may accept volumes there."""
 
@@ -68,8 +70,9 @@ class Place:
 class Places:
     """The places of one run, each found once. Made by `opened_places`, used from any thread."""
 
-    def __init__(self, access: VolumeAccess, logins: Logins, opened: ExitStack) -> None:
+    def __init__(self, access: VolumeAccess, enter: Enter, logins: Logins, opened: ExitStack) -> None:
         self._access = access
+        self._enter = enter
         self._logins = logins
         self._opened = opened
         self._places: dict[str, Place] = {}
@@ -92,7 +95,7 @@ class Places:
     def _open(self, project_id: str) -> Place:
         cloud = self._access.cloud
         try:
-            scoped = self._opened.enter_context(cloud.in_project(project_id))
+            return Place(project_id, self._opened.enter_context(self._enter(project_id)))
         except AccessForbiddenError as error:
             login = self._logins.get(project_id)
             if login is None and not cloud.is_admin():
@@ -102,7 +105,6 @@ class Places:
                     f"To restore to the project that is logged in to: --to-project {cloud.project().id}.",
                 ) from error
             return Place(project_id, self._access, None if login is None else self._receiver(login, project_id))
-        return Place(project_id, replace(self._access, cloud=scoped))
 
     def _receiver(self, login: Callable[[], AbstractContextManager[Cloud]], project_id: str) -> Cloud:
         receiver = self._opened.enter_context(login())
@@ -113,7 +115,7 @@ class Places:
 
 
 @contextmanager
-def opened_places(access: VolumeAccess, logins: Logins) -> Iterator[Places]:
+def opened_places(access: VolumeAccess, enter: Enter, logins: Logins) -> Iterator[Places]:
     """Logged in to other projects as they are asked for, until the block ends."""
     with ExitStack() as opened:
-        yield Places(access, logins, opened)
+        yield Places(access, enter, logins, opened)
