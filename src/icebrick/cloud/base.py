@@ -56,6 +56,9 @@ class Cloud(Protocol):
     def is_admin(self) -> bool:
         """Whether this login is an administrator's: of all projects, as Cinder sees it."""
 
+    def all_projects(self) -> Sequence[Project]:
+        """Of the whole cloud, those without volumes too. AccessForbiddenError for all but administrators."""
+
     def in_project(self, project_id: str) -> AbstractContextManager[Cloud]:
         """The same user in another project, until the block ends; with the rights of the user's role there.
 

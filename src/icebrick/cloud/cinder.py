@@ -54,6 +54,8 @@ class Login:
     in_project: Callable[[str], AbstractContextManager[Cloud]]
     """The same user in another project."""
     find_servers: Callable[[Cloud], Servers]
+    list_projects: Callable[[], Sequence[Project]]
+    """Of all; refused by Keystone to all but administrators."""
     close: Callable[[], None]
 
 
@@ -75,6 +77,9 @@ class CinderCloud(Cloud):
 
     def is_admin(self) -> bool:
         return self._login.admin
+
+    def all_projects(self) -> Sequence[Project]:
+        return self._login.list_projects()
 
     def in_project(self, project_id: str) -> AbstractContextManager[Cloud]:
         return self._login.in_project(project_id)

@@ -25,6 +25,7 @@ REQUEST_TIMEOUT = 120.0
 
 _BLOCK_STORAGE = "block-storage"
 _COMPUTE = "compute"
+_IDENTITY = "identity"
 _ADMIN = "admin"
 """The role that Cinder's own policy takes for an administrator of all projects, whatever project it is in."""
 _OLDEST = (3, 59)
@@ -78,7 +79,10 @@ def _cloud(connection: Any, doing: str, waiter: Waiter) -> CinderCloud:
     def find_servers(cloud: Cloud) -> NovaServers:
         return waiter.retry(lambda: _servers(connection, cloud, waiter))
 
-    login = Login(project, _ADMIN in access.role_names, in_project, find_servers, connection.close)
+    def list_projects() -> list[Project]:
+        return waiter.retry(lambda: _projects(connection, waiter))
+
+    login = Login(project, _ADMIN in access.role_names, in_project, find_servers, list_projects, connection.close)
     return CinderCloud(RestApi(service, microversion, waiter), login, waiter)
 
 
@@ -101,6 +105,16 @@ def _servers(connection: Any, cloud: Cloud, waiter: Waiter) -> NovaServers:
         _, newest = _microversions(service, doing)
     microversion = _dotted(min(newest or _COMPUTE_OLDEST, _COMPUTE_NEWEST))
     return NovaServers(RestApi(service, microversion, waiter), cloud, waiter)
+
+
+def _projects(connection: Any, waiter: Waiter) -> list[Project]:
+    doing = "list all projects"
+    with translated(doing):
+        service = _service(connection, _IDENTITY, "3")
+    answer = RestApi(service, "", waiter).get("/projects", doing)
+    if answer.get("truncated"):
+        raise CloudError(f"cannot {doing}: Keystone tells only some", hint="Name one with --project-id.")
+    return [Project(each["id"], each["name"]) for each in answer["projects"] if not each.get("is_domain")]
 
 
 def _service(connection: Any, kind: str, major: str) -> Any:

@@ -66,6 +66,11 @@ class FakeCloud(Cloud):
     def is_admin(self) -> bool:
         return self._view.admin
 
+    def all_projects(self) -> Sequence[Project]:
+        with self._call("all_projects"):
+            self._view.require_admin("list all projects")
+            return list(self.records.projects)
+
     @contextmanager
     def in_project(self, project_id: str) -> Iterator[Cloud]:
         with self._call("in_project"):

@@ -53,6 +53,7 @@ class FakeServer:
 class FakeRecords:
     """What is behind one or several FakeClouds: all projects' resources and their content."""
 
+    projects: tuple[Project, ...] = (ALPHA, BETA, SERVICE)
     volumes: dict[str, Volume] = field(default_factory=dict)
     content: dict[str, BytesTarget] = field(default_factory=dict)
     """By volume id or snapshot id."""

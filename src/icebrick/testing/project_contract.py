@@ -45,6 +45,14 @@ class ProjectContract:
             with pytest.raises(AccessForbiddenError):
                 refused()
 
+    def test_an_administrator_is_told_of_all_projects_and_a_member_is_refused(
+        self, cloud: Cloud, stranger: Cloud, admin: Cloud
+    ) -> None:
+        told = admin.all_projects()
+        assert all(each.project() in told for each in (cloud, stranger, admin))
+        with pytest.raises(AccessForbiddenError):
+            cloud.all_projects()
+
     def test_an_administrator_changes_and_deletes_another_projects_volume(self, cloud: Cloud, admin: Cloud) -> None:
         volume = cloud.create_volume(VolumeSpec("before", 1, metadata=RUN.tags))
         wanted = replace(PLAIN, image_metadata={"os_distro": "debian"}, bootable=True, read_only=True)

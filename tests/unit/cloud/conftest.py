@@ -37,6 +37,7 @@ def cinder_cloud(session: FakeSession, *, admin: bool) -> CinderCloud:
         admin=admin,
         in_project=lambda project_id: nullcontext(FakeCloud()),
         find_servers=lambda cloud: FakeCloud().servers(),
+        list_projects=lambda: FakeCloud(admin=True).all_projects(),
         close=lambda: None,
     )
     return CinderCloud(RestApi(session, "3.60", waiter), login, waiter)
