@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from tests.unit.workflow.conftest import HOST, World
 from tests.unit.workflow.filesystems import make_volume, read_files, write_files
+from tests.unit.workflow.grouping import Groups
 
 from icebrick.engine.file.options import Overwrite
 from icebrick.filesystem.base import FileSystem
 from icebrick.filesystem.detect import detect
 from icebrick.testing.fakeconnector import FakeConnector, block_device_of
-from icebrick.workflow.naming import BackupMode
+from icebrick.workflow.naming import BackupMode, volume_of_path
 from icebrick.workflow.report import Receipt
 from icebrick.workflow.restore_files import FilesReceipt
 from icebrick.workflow.restoring.outcome import FilledFiles, VolumeRestore, Way
@@ -122,6 +123,23 @@ def test_a_volume_that_comes_as_a_file_takes_no_files(world: World) -> None:
     volume_id = backed_up(world, **OLD)
     world.connector.makes_devices = False
     assert "as a file, which cannot be mounted" in world.failed_restore(volume_id).message
+
+
+def test_a_group_comes_back_with_each_member_in_its_mode(world: World) -> None:
+    groups = Groups(world)
+    group = groups.make(2)
+    of_files, of_blocks = group.volume_ids
+    world.cloud.records.content[of_files] = world.cloud.content(make_volume(world, **OLD)).copy()
+    report = groups.back_up(group)
+    assert {volume_of_path(each.path): each.mode for each in report.backups} == {
+        of_files: BackupMode.FILES,
+        of_blocks: BackupMode.BLOCKS,
+    }
+    before = world.content(of_blocks)
+    groups.lose(group)
+    restored = {each.source_id: each.volume_id for each in groups.restore(group, verify=True).restores}
+    assert read_files(world, restored[of_files]) == OLD
+    assert world.content(restored[of_blocks]).rstrip(b"\0") == before
 
 
 def test_an_image_of_the_same_volume_is_restored_as_an_image(world: World) -> None:
