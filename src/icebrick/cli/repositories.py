@@ -64,16 +64,22 @@ def opened_repositories(invocation: Invocation, cloud: Cloud) -> Iterator[Reposi
             "its own project's repository.",
         )
     if settings.is_of_projects and cloud.is_admin():
-        if settings.password is None and settings.password_file is None:
-            raise UsageError(
-                "no password for the repositories of the projects",
-                hint="Name a file with --password-file or RESTIC_PASSWORD_FILE, with {project_id} in its name if each "
-                "has its own.",
-            )
+        check_password(invocation)
         yield _ProjectRepositories(invocation)
     else:
         with opened_repository(invocation, project_id) as repository:
             yield _OneRepository(invocation, repository)
+
+
+def check_password(invocation: Invocation) -> None:
+    """UsageError when each project's would have to be asked for, maybe while others are at work."""
+    settings = invocation.settings.repository
+    if settings.password is None and settings.password_file is None:
+        raise UsageError(
+            "no password for the repositories of the projects",
+            hint="Name a file with --password-file or RESTIC_PASSWORD_FILE, with {project_id} in its name if each has "
+            "its own.",
+        )
 
 
 @contextmanager

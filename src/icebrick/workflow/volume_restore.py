@@ -70,6 +70,20 @@ def run_restore(
     return replace(report, groups=tuple(group.report() for group in groups.all))
 
 
+def joined(reports: Sequence[VolumesReport], access: VolumeAccess) -> VolumesReport:
+    """Those of one run, that worked with one repository after the other."""
+    return VolumesReport(
+        run_id=access.run.id,
+        restores=tuple(each for report in reports for each in report.restores),
+        failures=tuple(each for report in reports for each in report.failures),
+        leftovers=tuple(access.leftovers),
+        skipped=tuple(each for report in reports for each in report.skipped),
+        interrupted=any(report.interrupted for report in reports),
+        not_begun=tuple(each for report in reports for each in report.not_begun),
+        groups=tuple(each for report in reports for each in report.groups),
+    )
+
+
 class _Groups:
     """Those of a run; without any, all volumes are restored by themselves."""
 

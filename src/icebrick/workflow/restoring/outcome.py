@@ -100,7 +100,7 @@ class VolumeRestore:
 
 @dataclass(frozen=True, slots=True)
 class RestoreFailure:
-    """A volume that was not restored, or a whole group when there is no `volume_id`; and why."""
+    """A volume that was not restored, or a whole group or project when there is no `volume_id`; and why."""
 
     volume_id: str | None
     group_id: str | None
@@ -111,10 +111,14 @@ class RestoreFailure:
     """Of a volume that did not hold what it should."""
     safety_snapshot_ids: tuple[str, ...] = ()
     """As in `VolumeRestore`: the volume may have been written in part."""
+    project_id: str | None = None
+    """Only of a whole one, whose repository cannot be read."""
 
     @property
     def subject(self) -> str:
         """As `volume 1f2e...`."""
+        if self.project_id is not None:
+            return f"project {self.project_id}"
         return f"group {self.group_id}" if self.volume_id is None else f"volume {self.volume_id}"
 
 
