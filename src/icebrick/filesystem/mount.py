@@ -39,6 +39,9 @@ _NO_SUCH_CALL = frozenset({errno.ENOSYS, errno.EPERM})
 
 _SUBVOLUME_REFERENCES = 0xD000943D  # BTRFS_IOC_GET_SUBVOL_ROOTREF: _IOWR(0x94, 61, 4096 bytes)
 _REFERENCES_COUNT = 8 + 255 * 16
+_FILE_SYSTEM_INFORMATION = 0x8400941F  # BTRFS_IOC_FS_INFO: _IOR(0x94, 31, 1024 bytes)
+_DEVICE_INFORMATION = 0xD000941E  # BTRFS_IOC_DEV_INFO: _IOWR(0x94, 30, 4096 bytes)
+_DEVICE_PATH = 4096 - 1024
 
 _FREE_WITHIN = 10.0
 
@@ -83,12 +86,35 @@ def _mounted(device: str, file_system: str, options: Mapping[str, str | None], a
     try:
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
         try:
+            _check_device(root, device, file_system)
             yield root
         finally:
             os.close(root)
     finally:
         os.close(mount)
     _wait_until_free(device)
+
+
+def _check_device(root: int, device: str, file_system: str) -> None:
+    """FileSystemError when the file system that is mounted is another device's than the one that was named."""
+    try:
+        is_right = _device_of(root, file_system) == os.stat(device).st_rdev
+    except OSError as error:
+        raise FileSystemError(f"cannot tell which device is mounted for {device}: {error.strerror}") from error
+    if not is_right:
+        raise FileSystemError(f"{device} was to be mounted, and another device's file system was")
+
+
+def _device_of(root: int, file_system: str) -> int:
+    """A btrfs is found by its UUID, which all volumes made from one image share; older kernels may mix them up."""
+    if file_system != "btrfs":
+        return os.fstat(root).st_dev
+    information = bytearray(1024)
+    fcntl.ioctl(root, _FILE_SYSTEM_INFORMATION, information)
+    device = bytearray(4096)
+    device[:8] = information[:8]  # the highest number of a device in it, of which there is but one
+    fcntl.ioctl(root, _DEVICE_INFORMATION, device)
+    return os.stat(bytes(device[_DEVICE_PATH:]).partition(b"\0")[0]).st_rdev
 
 
 def _mount(device: str, file_system: str, options: Mapping[str, str | None], attributes: int) -> int:

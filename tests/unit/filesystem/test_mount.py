@@ -181,6 +181,22 @@ class TestErrors:
         assert "errors=remount-ro" in options
 
 
+def test_of_two_volumes_with_one_uuid_each_is_mounted_from_its_own_device(
+    image: Path, device: str, file_system: str, tmp_path: Path
+) -> None:
+    subprocess.run(["cp", "--sparse=always", image, tmp_path / "copy"], check=True)
+    with loop_device(tmp_path / "copy") as copy:
+        for path in (device, copy):
+            with mounted_for_writing(path, file_system) as root:
+                os.close(os.open(path.replace("/", "_"), os.O_WRONLY | os.O_CREAT, dir_fd=root))
+        with mounted_for_reading(device, file_system) as one, mounted_for_reading(copy, file_system) as other:
+            assert [name for name in os.listdir(one) if "dev" in name] == [device.replace("/", "_")]
+            assert [name for name in os.listdir(other) if "dev" in name] == [copy.replace("/", "_")]
+            mount._check_device(one, device, file_system)
+            with pytest.raises(FileSystemError, match="another device's file system"):
+                mount._check_device(one, copy, file_system)
+
+
 @pytest.mark.parametrize("file_system", ["btrfs"], indirect=True)
 def test_subvolumes_are_noticed_and_seen_whatever_is_shown_by_default(device: str) -> None:
     with mounted_for_writing(device, "btrfs") as root:
