@@ -198,3 +198,35 @@ def test_to_another_project_or_cloud_a_new_volume_is_made_there(agent: Agent, te
         assert (restored["way"], restored["project_id"]) == ("new", project)
         assert digest(bob.file(bob.adopt(restored["volume_id"]))) == backed_up
     tenant.assert_tidy()
+
+
+def test_all_projects_are_backed_up_at_once_and_each_volume_comes_back_into_its_own(
+    agent: Agent, tenant: Tenant, bob: Tenant, agents: CinderApi
+) -> None:
+    owners = {tenant.make("db-1"): tenant, bob.make("db-2"): bob}
+    tenant.make("web")
+    digests = {}
+    for volume, owner in owners.items():
+        owner.write(volume, {0: os.urandom(MIB)})
+        digests[volume] = digest(owner.file(volume))
+    project = bob.api.get(f"/volumes/{next(iter(bob.volumes))}")["os-vol-tenant-attr:tenant_id"]
+
+    report = agent.succeed(*AS_AGENT, "backup", "--json", "--all-tenants", "--filter", "name=db-*").record()
+    assert {each["path"] for each in report["backups"]} == {f"/cinder/{volume}" for volume in owners}
+    for volume, owner in owners.items():
+        owner.remove(volume)
+    everything = ["restore", "--json", "--all-tenants", "--project-cloud", f"{project}=bob"]
+    report = agent.succeed(*AS_AGENT, *everything).record()
+
+    for restored in report["restores"]:
+        owner = owners.pop(restored["source_id"])
+        made = owner.adopt(restored["volume_id"])  # its tenant sees it, and at the end knows of all there are
+        assert digest(owner.file(made)) == digests[restored["source_id"]]
+    assert owners == {}
+
+    own = agent.succeed("restore", "--json", "--all-tenant-volumes").record()
+    (restored,) = own["restores"]
+    assert (restored["way"], digest(tenant.file(tenant.adopt(restored["volume_id"])))) == (
+        "new",
+        digests[restored["source_id"]],
+    )
