@@ -42,9 +42,7 @@ def storm_backup(chance: Random, seed: int, folder: Path) -> Outcome:
     summary = ran.summary or {"backups": (), "failures": (), "groups": (), "leftovers": ()}
     problems = problems_of_failures(ran)
     if ran.summary is not None:
-        wanted = (
-            set(world.contents) if everything else {each for group in world.groups for each in world.members[group]}
-        )
+        wanted = set(world.contents) if everything else set().union(*world.members.values())
         problems += _problems_of_report(world, wanted, ran.summary)
     if ran.code == 0 and not summary["leftovers"]:
         problems += differences(before, world.resources(), "by a run that told of nothing")
@@ -89,7 +87,7 @@ def _problems_of_repositories(world: World, summary: dict[str, Any], earlier: se
         points |= {point.group_snapshot_id for point in group_points(snapshots) if point.is_complete}
         for snapshot in snapshots:
             volume_id = volume_id_of(snapshot) or ""
-            if snapshot.id in claimed and _restored(store, snapshot) != world.contents[volume_id]:
+            if snapshot.id in claimed and restored(store, snapshot) != world.contents[volume_id]:
                 yield f"snapshot {snapshot.id} does not hold what volume {volume_id} does"
     if claimed - found:
         yield f"claimed but not there: {sorted(claimed - found)}"
@@ -100,7 +98,8 @@ def _problems_of_repositories(world: World, summary: dict[str, Any], earlier: se
             yield f"the restore point of {group} is not what was told"
 
 
-def _restored(store: BlobStore, snapshot: Snapshot) -> dict[int, bytes]:
+def restored(store: BlobStore, snapshot: Snapshot) -> dict[int, bytes]:
+    """What the snapshot's image holds, by page."""
     image = find_image(store, snapshot.tree)
     if image is None:
         return {}

@@ -14,9 +14,9 @@ import pkgutil
 import random
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -26,7 +26,7 @@ from unittest.mock import patch
 import icebrick
 from icebrick import app
 from icebrick.attach import brick
-from icebrick.backend.base import Backend
+from icebrick.backend.base import Backend, FileType
 from icebrick.backend.location import Location
 from icebrick.backend.memory import MemoryBackend
 from icebrick.cli import main
@@ -102,6 +102,37 @@ class World:
         lines = tuple(json.loads(line) for line in output.getvalue().splitlines())
         return Ran(code, lines, errors.getvalue())
 
+    def copied(self) -> World:
+        """Another one, as this one is now; it shares the state directory."""
+        records = FakeRecords(
+            volumes=dict(self.records.volumes),
+            content={each: device.copy() for each, device in self.records.content.items()},
+            snapshots=dict(self.records.snapshots),
+            attachments=dict(self.records.attachments),
+            modes=dict(self.records.modes),
+            groups=dict(self.records.groups),
+            servers={each: replace(server, disks=dict(server.disks)) for each, server in self.records.servers.items()},
+        )
+        backends = {}
+        for location, backend in self.backends.items():
+            backends[location] = MemoryBackend()
+            for file_type in FileType:
+                for info in backend.list_files(file_type):
+                    backends[location].save(info.handle, backend.load(info.handle))
+        chance = Random()
+        chance.setstate(self.chance.getstate())
+        return World(
+            chance,
+            self.state_dir,
+            records,
+            FakeConnector(records),
+            _logins(records),
+            backends,
+            self.location,
+            contents=dict(self.contents),
+            members=dict(self.members),
+        )
+
     @property
     def groups(self) -> list[str]:
         return list(self.members)
@@ -156,14 +187,10 @@ class World:
 
 def make_world(chance: Random, state_dir: Path, *, location: str) -> World:
     records = FakeRecords()
-    admin = FakeCloud(records, ALPHA, admin=True, elsewhere=(BETA,))
-    members = {project.name: FakeCloud(records, project) for project in PROJECTS}
-    connector = FakeConnector(records)
-    clouds = {"admin": admin, **members}
-    world = World(chance, state_dir, records, connector, clouds, {}, location)
+    world = World(chance, state_dir, records, FakeConnector(records), _logins(records), {}, location)
     world.password_file.write_text(PASSWORD.reveal())
     with patch.object(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4)):
-        _populate(world, members)
+        _populate(world)
     for project in PROJECTS:
         place = location.replace("{project_id}", project.id)
         if place not in world.backends:
@@ -173,9 +200,14 @@ def make_world(chance: Random, state_dir: Path, *, location: str) -> World:
     return world
 
 
-def _populate(world: World, members: Mapping[str, FakeCloud]) -> None:
+def _logins(records: FakeRecords) -> dict[str, FakeCloud]:
+    members = {project.name: FakeCloud(records, project) for project in PROJECTS}
+    return {"admin": FakeCloud(records, ALPHA, admin=True, elsewhere=(BETA,)), **members}
+
+
+def _populate(world: World) -> None:
     shared = world.chance.randbytes(_PAGE)
-    for cloud in members.values():
+    for cloud in [world.clouds[project.name] for project in PROJECTS]:
         made = [_make_volume(world, cloud, number, shared) for number in range(VOLUMES_IN_EACH)]
         if cloud.project() != GAMMA:
             kind = "consistent" if cloud.project() == ALPHA else "independent"
