@@ -156,17 +156,15 @@ def _find_all(candidates: Sequence[Volume], scope: Scope) -> Found:
         skipped=tuple(Skipped(volume_id, reason) for volume_id, reason in reasons.items() if reason is not None),
         warnings=(
             *unknown_exclusions(scope, [volume.id for volume in candidates]),
-            *([] if wanted else [_none_of(scope, len(candidates))]),
+            *([] if wanted else [_none_of(scope, there=bool(candidates))]),
         ),
     )
 
 
-def _none_of(scope: Scope, candidates: int) -> str:
+def _none_of(scope: Scope, *, there: bool) -> str:
     """Whoever expects a backup of all must hear that it was one of nothing."""
     whose = "the project" if scope.kind is ScopeKind.PROJECT else "any project"
-    if not candidates:
-        return f"there is no volume in {whose}"
-    return f"of the {candidates} volumes in {whose}, filter and exclude leave none"
+    return f"filter and exclude leave no volume in {whose}" if there else f"there is no volume in {whose}"
 
 
 def _find_members(cloud: Cloud, scope: Scope) -> Found:

@@ -122,6 +122,15 @@ def test_filters_narrow(cloud: FakeCloud, filters: list[str], names: list[str]) 
     assert [volume.name for volume in find_volumes(cloud, scope).volumes] == names
 
 
+def test_a_wide_scope_without_any_volume_is_warned_of(cloud: FakeCloud) -> None:
+    assert find_volumes(cloud, PROJECT).warnings == ("there is no volume in the project",)
+    make(cloud, "web")
+    scope = Scope(ScopeKind.PROJECT, filters=(parse_filter("name=db-*"),))
+    assert find_volumes(cloud, scope).warnings == ("filter and exclude leave no volume in the project",)
+    admin = FakeCloud(admin=True)
+    assert find_volumes(admin, Scope(ScopeKind.ALL_PROJECTS)).warnings == ("there is no volume in any project",)
+
+
 @pytest.mark.parametrize("text", ["", "name", "colour=red", "metadata.=x", "metadata=x", "Name=x", "=x"])
 def test_what_is_no_filter_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a filter"):
@@ -157,6 +166,17 @@ def test_a_group_of_which_a_member_is_left_out_is_not_whole(cloud: FakeCloud) ->
     group, (first, second) = make_group(cloud, 2)
     found = find_volumes(cloud, Scope(ScopeKind.GROUPS, (group,), excluded=(first.id,)))
     assert (found.volumes, found.groups[0].whole) == ((second,), False)
+    assert found.warnings == (f"group {group}: 1 of 2 volumes are backed up, and so no restore point of the group",)
+
+
+def test_an_administrator_is_warned_of_groups_that_are_not_of_one_instant() -> None:
+    admin = FakeCloud(admin=True)
+    weak = admin.create_group(GroupSpec("weak", "independent", ("__DEFAULT__",)))
+    strong = admin.create_group(GroupSpec("strong", "consistent", ("__DEFAULT__",)))
+    for group in (weak, strong):
+        admin.create_volume(VolumeSpec("member", 1, volume_type="__DEFAULT__", group_id=group.id))
+    (warning,) = find_volumes(admin, Scope(ScopeKind.GROUPS, (weak.id, strong.id))).warnings
+    assert warning.startswith(f"group {weak.id}: its type independent does not promise")
 
 
 def test_a_member_without_content_is_a_failure_and_its_group_not_whole(cloud: FakeCloud) -> None:
