@@ -32,6 +32,8 @@ TARGET_OPTIONS = (SINGLE_VOLUME_ID, SNAPSHOT, RESTORE_FROM_DATE, VERIFY, OVERWRI
 EXAMPLES = """
 icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --verify
 icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --restore-from-date 2026-11-20
+icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --in-place --verify
+icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --remove-old-vol --yes
 icebrick -r main --cloud prod restore --all-tenant-volumes --filter 'name=db-*' --restore-from-date 2026-11-20T06:00
 icebrick -r main restore --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --to-cloud spare --map-type ssd=nvme
 icebrick -r /srv/backup restore --snapshot 4f0b9f6e --target /srv/images/volume.raw
@@ -72,6 +74,10 @@ def restore(
 
     A volume that still exists is not changed: the backup is restored onto a copy of it, which needs only
     what differs. A volume that is gone is made again as it was. Either way the new volume's id is printed.
+    With --in-place a volume that exists is written itself, and a volume snapshot of what it was is kept.
+
+    Each volume goes back into its own project. Where the user has no role there, an administrator's volume
+    is handed over by a volume transfer.
 
     With --target no cloud is needed: an image goes to a file or device, files to a directory. Patterns of files are
     those of 'icebrick find', but begin at the root of the volume's file system, as /etc/hosts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -22,6 +23,7 @@ GROUP_SNAPSHOT = "group-snapshot:"
 MEMBERS = "members:"
 _OURS = (VOLUME, NAME, PROJECT, MODE, RUN, GROUP, GROUP_SNAPSHOT, MEMBERS)
 
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*")
 _VOLUME_DIRECTORY = "/cinder/"
 _IMAGE_DIRECTORY = "/image/"
 
@@ -62,8 +64,17 @@ def image_path(name: str) -> str:
 
 
 def volume_of_path(path: str) -> str | None:
-    """The volume's id; None when the path is not a volume's."""
-    return path.removeprefix(_VOLUME_DIRECTORY) if path.startswith(_VOLUME_DIRECTORY) else None
+    """The volume's id; None when the path is not a volume's.
+
+    Anybody who writes to the repository names paths, and ids go into requests: one that is no id is none.
+    """
+    volume_id = path.removeprefix(_VOLUME_DIRECTORY)
+    return volume_id if path.startswith(_VOLUME_DIRECTORY) and is_id(volume_id) else None
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the id of a resource of Cinder: one step of a request's path."""
+    return _ID.fullmatch(text) is not None
 
 
 def image_of_path(path: str) -> str | None:

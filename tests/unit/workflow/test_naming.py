@@ -42,6 +42,11 @@ def test_a_foreign_path_is_neither() -> None:
     assert (volume_of_path("/home"), image_of_path("/home")) == (None, None)
 
 
+@pytest.mark.parametrize("volume_id", ["", "..", "../types/1f2e", "v1/../v2", "v1?all_tenants=1", "v1\n", "-v"])
+def test_what_could_not_be_an_id_in_a_request_names_no_volume(volume_id: str) -> None:
+    assert volume_of_path(f"/cinder/{volume_id}") is None
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\nb", "\x1b[2J"])
 def test_an_image_name_that_is_not_one_word_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="image name"):

@@ -8,6 +8,7 @@ from typing import Any
 from icebrick.cloud.base import Cloud, Volume, VolumeSettings, VolumeSpec
 from icebrick.errors import IcebrickError
 from icebrick.workflow.access import GIB
+from icebrick.workflow.naming import is_id
 from icebrick.workflow.restoring.outcome import NotRestored
 
 _BELONGS_TO_CINDER = "Cinder decides that for each volume"
@@ -74,7 +75,7 @@ def group_to_join(cloud: Cloud, volume: Volume, spec: VolumeSpec) -> tuple[str |
     """The group of the backed-up volume, when the new one can be a member; else None and why not."""
     if volume.group_id is None:
         return None, ""
-    group = cloud.find_group(volume.group_id)
+    group = cloud.find_group(volume.group_id) if is_id(volume.group_id) else None
     if group is None:
         return None, "the group is gone"
     if group.project_id != cloud.project().id:

@@ -9,8 +9,9 @@ import pytest
 from tests.unit.workflow.conftest import World
 
 from icebrick.cloud.base import GroupSpec, Volume, VolumeSpec
+from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakerecords import BETA
-from icebrick.workflow.restoring.attributes import not_restored, spec_for
+from icebrick.workflow.restoring.attributes import group_to_join, not_restored, spec_for
 from icebrick.workflow.restoring.outcome import VolumeRestore
 
 TYPE = "__DEFAULT__"
@@ -121,6 +122,12 @@ def test_a_group_that_is_gone_is_told(world: World) -> None:
     world.cloud.delete_volume(volume.id)
     world.cloud.delete_group(volume.group_id)
     assert reasons(world.restore(volume.id)) == {"group_id": "the group is gone"}
+
+
+def test_a_group_whose_id_is_none_is_not_asked_for() -> None:
+    cloud = FakeCloud()
+    group_id, reason = group_to_join(cloud, replace(PLAIN, group_id="../types/1f2e"), spec_for(PLAIN, 1, {}, {}))
+    assert (group_id, reason, cloud.faults.calls) == (None, "the group is gone", [])
 
 
 def test_a_group_that_does_not_take_the_new_volumes_type_is_told(world: World) -> None:
