@@ -130,6 +130,20 @@ def test_a_deletion_of_a_group_snapshot_waits_for_its_snapshots(
     cloud.delete_group(group.id)
 
 
+def test_a_group_snapshot_that_the_quota_has_no_room_for_is_queued_for_and_leaves_nothing(
+    devcloud: Devcloud, cloud: CinderCloud, group: Group, login: Callable[..., Any]
+) -> None:
+    quota = f"/os-quota-sets/{cloud.project().id}"
+    operator = login(devcloud, "backup")
+    assert operator.request("PUT", quota, {"quota_set": {"snapshots": 0}})[0] == 200
+    try:
+        with pytest.raises(QuotaError):
+            cloud.create_group_snapshot(group.id, name="s", description="")
+    finally:
+        operator.request("DELETE", quota)
+    assert (list(cloud.group_snapshots()), list(cloud.snapshots())) == ([], [])
+
+
 def test_a_transfer_to_a_project_without_quota_leaves_the_volume_where_it_was(
     devcloud: Devcloud, cloud: CinderCloud, log_in_as: Callable[[str], CinderCloud], login: Callable[..., Any]
 ) -> None:
