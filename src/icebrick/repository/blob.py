@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import zstandard
 
@@ -12,9 +12,11 @@ from icebrick.repository.crypto import OVERHEAD, Key, Sealer
 from icebrick.repository.ids import BlobType, digest
 
 
-@dataclass(frozen=True, slots=True)
-class PackedBlob:
-    """A blob's place in a pack. `length` and `offset` are of the sealed form, in bytes."""
+class PackedBlob(NamedTuple):
+    """A blob's place in a pack. `length` and `offset` are of the sealed form, in bytes.
+
+    A tuple because there are millions, made one by one.
+    """
 
     type: BlobType
     id: bytes

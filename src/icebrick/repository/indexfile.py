@@ -11,6 +11,8 @@ from icebrick.repository.blob import PackedBlob
 from icebrick.repository.crypto import OVERHEAD
 from icebrick.repository.ids import ID_SIZE, BlobType
 
+_TYPES: dict[object, BlobType] = {blob_type.value: blob_type for blob_type in BlobType}
+
 
 def encode_index(packs: Iterable[tuple[bytes, Sequence[PackedBlob]]]) -> bytes:
     """The plaintext of an index file for these packs."""
@@ -39,7 +41,7 @@ def decode_index(plain: bytes) -> Iterator[tuple[bytes, list[PackedBlob]]]:
 
 def _decode_blob(blob: dict[str, object]) -> PackedBlob:
     return PackedBlob(
-        BlobType(blob["type"]),
+        _TYPES[blob["type"]],
         _decode_id(blob["id"]),
         _decode_number(blob["offset"]),
         _decode_number(blob["length"], least=OVERHEAD),

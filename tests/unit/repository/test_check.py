@@ -117,20 +117,20 @@ def test_a_pack_in_two_index_files_is_a_hint(repository: Repository) -> None:
 def test_two_index_files_that_contradict_each_other_are_a_problem(repository: Repository) -> None:
     info = next(iter(repository.backend.list_files(FileType.INDEX)))
     [(pack, blobs), *_] = decode_index(load_unpacked(repository.backend, repository.key, info.handle))
-    contradiction = encode_index([(pack, [replace(blob, id=bytes(32)) for blob in blobs])])
+    contradiction = encode_index([(pack, [blob._replace(id=bytes(32)) for blob in blobs])])
     save_unpacked(repository.backend, repository.key, FileType.INDEX, contradiction)
     assert f"another index file says otherwise of pack {pack.hex()}" in the_problem(check_repository(repository))
 
 
 @damages
 def test_an_index_with_overlapping_blobs_is_a_problem(repository: Repository) -> None:
-    rewrite_index(repository, lambda blob: replace(blob, offset=blob.offset // 2))
+    rewrite_index(repository, lambda blob: blob._replace(offset=blob.offset // 2))
     assert any("is said to begin at" in problem for problem in check_repository(repository).problems)
 
 
 @damages
 def test_an_index_with_a_wrong_length_is_a_problem(repository: Repository) -> None:
-    rewrite_index(repository, lambda blob: replace(blob, length=blob.length + 1) if blob.offset else blob)
+    rewrite_index(repository, lambda blob: blob._replace(length=blob.length + 1) if blob.offset else blob)
     assert check_repository(repository).problems
 
 
@@ -141,7 +141,7 @@ def test_an_index_that_names_a_wrong_blob_is_found_by_reading_the_header(reposit
     repository.remove_snapshot(repository.find_snapshot("latest").id or "")
     for snapshot_id in repository.snapshot_ids():
         repository.remove_snapshot(snapshot_id)
-    rewrite_index(repository, lambda blob: replace(blob, id=bytes(32)) if blob.id == wrong else blob)
+    rewrite_index(repository, lambda blob: blob._replace(id=bytes(32)) if blob.id == wrong else blob)
     assert check_repository(repository).problems == ()
     assert "its header lists other blobs than the index" in the_problem(check_repository(repository, read_data=True))
 

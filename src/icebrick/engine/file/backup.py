@@ -151,7 +151,6 @@ class _Walk:
         pending.lines = [None] * len(listing.entries)
         pending.same = before is not None and len(before) == len(listing.entries) and not listing.problems
         below: list[Item] = []
-        changed: list[Item] = []
         contents: dict[int, bytes | None] = {}
         others = 0
         for place, entry in enumerate(listing.entries):
@@ -163,15 +162,14 @@ class _Walk:
             if form == stat.S_IFDIR:
                 below.append(Item(pending, place, entry, head, node, unchanged))
             elif node is None or not unchanged:
-                changed.append(Item(pending, place, entry, head, node, unchanged))
+                self._ledger.expect(pending, 1)
+                self._readers.put(Item(pending, place, entry, head, node, unchanged))
             else:
                 pending.lines[place] = node
                 if form == stat.S_IFREG:
                     contents[place] = nodes.content_of(node)
                 else:
                     others += 1
-        pending.waiting += len(below) + len(changed) + 1
-        for item in changed:
-            self._readers.put(item)
+        self._ledger.expect(pending, len(below) + 1)
         self._proof.put(KeptFiles(pending, listing.entries, contents, others))
         return iter(below)
