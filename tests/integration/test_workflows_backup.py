@@ -102,7 +102,11 @@ def test_a_dry_run_of_a_backup_says_what_it_would_do_and_changes_nothing(agent: 
     volume = tenant.make("web")
     files = sorted(agent.repository.rglob("*"))
     ran = agent.succeed("backup", "--dry-run", "--single-volume-id", volume)
-    assert ran.out == f"would back up volume {volume} (web), 1 GiB, nothing to compare with\n"
+    head, row, said = ran.out.splitlines()
+    assert head.split() == ["volume", "project", "name", "size", "status", "compared", "with"]
+    assert row.startswith(volume)
+    assert row.split()[2:] == ["web", "1", "GiB", "available", "nothing"]
+    assert said == "would back up 1 volume, 1 GiB"
     assert sorted(agent.repository.rglob("*")) == files
     tenant.assert_tidy()
 
@@ -112,8 +116,10 @@ def test_snapshots_are_listed_as_a_table_and_as_json(agent: Agent, tenant: Tenan
     agent.back_up(first, second)
 
     head, *rows, count = agent.succeed("snapshots").out.splitlines()
-    assert head.split() == ["id", "time", "host", "path", "size"]
-    assert [row.split()[-3:] for row in rows] == [[f"/cinder/{each}", "1.0", "GiB"] for each in (first, second)]
+    assert head.split() == ["id", "time", "host", "path", "mode", "name", "size"]
+    assert [row.split()[-5:] for row in rows] == [
+        [f"/cinder/{each}", "blocks", "data", "1.0", "GiB"] for each in (first, second)
+    ]
     assert count == "2 snapshots"
 
     (listed,) = agent.succeed("snapshots", "--json", "--single-volume-id", second).json
