@@ -17,12 +17,13 @@ _HEAD = """\
 
 The options of every command may stand before or after the command's name.
 
-Exit codes: 0 done; 1 failed; 2 wrong arguments or configuration; 3 done in part, or a verification found differences;
-10 no repository; 11 repository locked; 12 wrong password; 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 wrong arguments or configuration; 3 some of several volumes or files failed, or a
+verification found differences; 10 no repository; 11 repository locked; 12 wrong password; 130 interrupted.
 
 With `--json`, results and progress are JSON objects on standard output, one a line, each with a `message_type`:
 `status`, `summary`, `plan`, `receipt`, ... Errors, warnings and log lines are JSON objects on standard error, of
-which the last is `{"message_type": "exit_error", "code": ..., "message": ...}` when a command fails.
+which the last is `{"message_type": "exit_error", "code": ..., "message": ...}` when a command fails. A backup's
+or restore's `summary` comes also when volumes failed, and tells which in `failures`.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from icebrick.cli.output import Output, counted, size_text, table
+from icebrick.cli.output import Output, counted, one_line, size_text, table
 from icebrick.cli.restored import verified_text
 from icebrick.errors import IcebrickError, IncompleteError, Interrupted
 from icebrick.workflow.report import to_json
@@ -31,7 +31,7 @@ def tell_volumes(output: Output, report: VolumesReport) -> None:
         lines = [_table(report)] if attempts > 1 else []
         for restored in report.restores:
             lines += _handing_over(restored) if attempts > 1 else _lines(restored)
-        lines += map(_group_text, report.groups)
+        lines += (one_line(_group_text(group)) for group in report.groups)
         output.result("\n".join(lines), {"message_type": "summary", **to_json(report)})
     for skipped in report.skipped:
         output.say(f"skipped volume {skipped.volume_id}: it {skipped.reason}")
@@ -44,8 +44,8 @@ def tell_volumes(output: Output, report: VolumesReport) -> None:
 def _group_text(group: GroupRestore) -> str:
     if not group.restored:
         return f"group {group.source_id}: not restored, and nothing of it stays"
-    where = "no new group" if group.new_group_id is None else f"the new group {group.new_group_id}"
-    return f"group {group.source_id}: all {group.members} volumes restored as of one moment, in {where}"
+    where = "" if group.new_group_id is None else f", in the new group {group.new_group_id}"
+    return f"group {group.source_id}: all {counted(group.members, 'volume')} restored as of one moment{where}"
 
 
 def _lines(restored: VolumeRestore) -> Iterator[str]:

@@ -121,4 +121,5 @@ def _text(option: Option[Any], value: Any, where: str) -> str:
         return value
     if kind is Kind.LIST and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ",".join(value)
-    raise UsageError(f"{where}: wrong type, expected {kind.value}: {option.reader.expected}")
+    what = "" if kind in (Kind.FLAG, Kind.NUMBER) else f": {option.reader.expected}"
+    raise UsageError(f"{where}: wrong type, expected {kind.value}{what}")
