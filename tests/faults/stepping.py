@@ -119,7 +119,7 @@ def run_command(command: Command, line: Connection | None) -> None:
     os.environ.clear()
     os.environ.update(command.environment)
     lock.SETTLE_SECONDS = 0.0
-    _skip_holes_of_loop_devices()
+    skip_holes_of_loop_devices()
     if line is not None:
         _step_all(Steps(line))
     sys.stdout = os.fdopen(1, "w", closefd=False)
@@ -153,7 +153,7 @@ def _step_inside_saves(steps: Steps) -> None:
     durable._write_synced = step_after_writing
 
 
-def _skip_holes_of_loop_devices() -> None:
+def skip_holes_of_loop_devices() -> None:
     """A volume of a gibibyte is the smallest there is; the file behind its device tells where it has data."""
     data_extents = blockio.data_extents
 
