@@ -46,7 +46,7 @@ def project_of(volume: str, owner: Tenant) -> str:
 
 
 def test_each_projects_volumes_go_to_its_own_repository_and_come_back_from_there_into_the_project(
-    agent: Agent, owners: dict[str, Tenant], tmp_path: Path
+    agent: Agent, owners: dict[str, Tenant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = ("-r", f"{tmp_path}/{{project_id}}")
     projects = {volume: project_of(volume, owner) for volume, owner in owners.items()}
@@ -78,8 +78,14 @@ def test_each_projects_volumes_go_to_its_own_repository_and_come_back_from_there
     lost = {volume: (owners[volume], digest(owners[volume].file(volume))) for volume in (of_alice, of_bob)}
     for volume, (owner, _) in lost.items():
         owner.remove(volume)
+    with monkeypatch.context() as other_password:
+        other_password.setenv("RESTIC_PASSWORD", "anders")
+        agent.succeed(*location, "--project-id", projects[of_greta], "init")
     everything = ("restore", "--json", "--all-tenants", "--project-cloud", f"{projects[of_bob]}=bob")
-    report = agent.succeed(*AS_AGENT, *location, *everything).record()
+    ran = agent(*AS_AGENT, *location, *everything)
+    assert ran.code == 3
+    report = ran.record()
+    assert [failure["project_id"] for failure in report["failures"]] == [projects[of_greta]]
     assert {each["source_id"] for each in report["restores"]} == set(lost)
     for restored in report["restores"]:
         owner, content = lost[restored["source_id"]]

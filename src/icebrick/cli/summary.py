@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from icebrick.cli.output import counted, size_text, table
+from icebrick.cli.output import counted, one_line, size_text, table
 from icebrick.workflow.naming import volume_of_path
 from icebrick.workflow.report import BackupReport, Failure, GroupBackup, SavedSnapshot
 
@@ -60,7 +60,7 @@ def group_line(group: GroupBackup) -> str:
     state = f"restore point of {counted(group.members, 'volume')}, {consistency}"
     if not group.complete:
         state = f"no restore point, {group.backed_up} of {group.members} volumes"
-    return f"group {group.group_id} {group.name}".rstrip() + f": {state}"
+    return one_line(f"group {group.group_id} {group.name}".rstrip() + f": {state}")
 
 
 def seconds_text(backup: SavedSnapshot) -> str:

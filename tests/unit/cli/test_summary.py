@@ -12,7 +12,7 @@ from icebrick.cli.output import Output
 from icebrick.engine.file.base import Problem
 from icebrick.errors import IcebrickError, IncompleteError, Interrupted
 from icebrick.workflow.naming import BackupMode
-from icebrick.workflow.report import BackupReport, Failure, SavedSnapshot
+from icebrick.workflow.report import BackupReport, Failure, GroupBackup, SavedSnapshot
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 NAMES = {"v1": "disk", "v2": "evil\nname", "v3": "late"}
@@ -104,3 +104,31 @@ def test_an_interrupted_backup_of_one_volume_has_nothing_to_tell(
 def test_a_lone_failure_is_the_commands_own(output: Output) -> None:
     with pytest.raises(IcebrickError, match=r"^no device appeared$"):
         tell(output, BackupReport("run", (), (FAILURE,)), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("consistent", "text"),
+    [
+        (True, "restore point of 1 volume, consistent"),
+        (False, "restore point of 1 volume, not of one instant, which its type does not promise"),
+        (None, "restore point of 1 volume, whether of one instant, an administrator can tell"),
+    ],
+)
+def test_of_a_group_it_is_told_whether_its_volumes_are_of_one_instant(
+    output: Output, capsys: pytest.CaptureFixture[str], consistent: bool | None, text: str
+) -> None:
+    group = GroupBackup("g1", "evil\nname", "gs1", 1, 1, complete=True, consistent=consistent)
+    tell(output, BackupReport("run", (done("v1"),), groups=(group,)), NAMES)
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1] == f"group g1 evil\\nname: {text}"
+    assert told.err == ""
+
+
+def test_a_group_without_a_restore_point_is_warned_of(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    group = GroupBackup("g1", "db", "gs1", 2, 1, complete=False, consistent=True)
+    with pytest.raises(IncompleteError):
+        tell(output, replace(report(), groups=(group,)), NAMES)
+    told = capsys.readouterr()
+    line = "group g1 db: no restore point, 1 of 2 volumes"
+    assert told.out.splitlines()[-1] == line
+    assert f"warning: {line}: it cannot be restored as a group, only volume by volume" in told.err

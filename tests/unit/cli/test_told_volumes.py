@@ -15,6 +15,7 @@ from icebrick.secret import Secret
 from icebrick.workflow.report import Receipt
 from icebrick.workflow.restoring.outcome import (
     Filled,
+    GroupRestore,
     NotRestored,
     Offer,
     RestoreFailure,
@@ -84,6 +85,32 @@ def test_several_are_a_table_and_some_that_failed_end_the_command_with_3(
         "t1",
     ]
     assert "volume v2 was not restored: no device appeared; what it held before" in told.err
+
+
+def test_what_became_of_groups_is_told_below_the_table(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    groups = (
+        GroupRestore("g1", "gs1", members=2, restored=True, new_group_id="n9"),
+        GroupRestore("g2", "gs2", members=1, restored=True, new_group_id=None),
+        GroupRestore("g3\nforged", "gs3", members=1, restored=False, new_group_id=None),
+    )
+    with pytest.raises(IncompleteError):
+        tell_volumes(output, VolumesReport("run", (DONE,) * 3, (FAILURE,), groups=groups))
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "group g1: all 2 volumes restored as of one moment, in the new group n9",
+        "group g2: all 1 volume restored as of one moment",
+        "group g3\\nforged: not restored, and nothing of it stays",
+    ]
+
+
+def test_a_project_whose_repository_cannot_be_read_is_a_failure(
+    output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure = RestoreFailure(None, None, "wrong password", "Look at it.", project_id="p2")
+    with pytest.raises(IncompleteError):
+        tell_volumes(output, VolumesReport("run", (DONE,), (failure,)))
+    told = capsys.readouterr()
+    assert told.out.splitlines()[2].split()[:3] == ["project", "p2", "failed"]
+    assert "project p2 was not restored: wrong password" in told.err
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 130])
