@@ -108,8 +108,7 @@ class _Walk:
             pending, below = way[-1]
             for item in below:
                 if found := self._open(item):
-                    child, listing = found
-                    way.append((child, self._enter(child, listing)))
+                    way.append(found)
                     break
             else:
                 way.pop()
@@ -117,14 +116,15 @@ class _Walk:
         self._proof.flush()
         self._readers.flush()
 
-    def _open(self, item: Item) -> tuple[Pending, Listing] | None:
-        """A directory and what is in it; None when that cannot be told."""
+    def _open(self, item: Item) -> tuple[Pending, Iterator[Item]] | None:
+        """A directory and those in it; None when that cannot be told."""
         self._slots.check()
         try:
-            return self._listed(item)
+            pending, listing = self._listed(item)
         except FileSystemError as error:
             self._ledger.give_up(item, error)
             return None
+        return pending, self._enter(pending, listing)
 
     def _listed(self, item: Item) -> tuple[Pending, Listing]:
         check_numbers(item.entry)
@@ -170,6 +170,8 @@ class _Walk:
                     contents[place] = nodes.content_of(node)
                 else:
                     others += 1
-        self._ledger.expect(pending, len(below) + 1)
-        self._proof.put(KeptFiles(pending, listing.entries, contents, others))
+        self._ledger.expect(pending, len(below))
+        if contents or others:
+            self._ledger.expect(pending, 1)
+            self._proof.put(KeptFiles(pending, listing.entries, contents, others))
         return iter(below)

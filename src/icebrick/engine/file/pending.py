@@ -165,7 +165,9 @@ class Ledger:
         """Save the tree and tell the directory above, which is returned."""
         tree = pending.tree
         if tree is None or not pending.same:
-            tree = self._writer.save(BlobType.TREE, nodes.join_tree(filter(None, pending.lines)))
+            text = nodes.join_tree(filter(None, pending.lines))
+            pending.lines = []  # in large folders saving takes the memory that they had
+            tree = self._writer.save(BlobType.TREE, text)
         self.close(pending.directory)
         item = pending.item
         line = None if item is None else _line(item, pending, tree)
