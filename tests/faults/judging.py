@@ -34,6 +34,10 @@ def problems_of_repository(scene: Scene, desk: Desk) -> Iterator[str]:
     for snapshot, wanted in ((backups[0], scene.volumes.used_backup), (backups[-1], scene.used_now)):
         if _restored(images, snapshot, desk) != wanted:
             yield f"snapshot {snapshot.id} restores something else"
+    for member in scene.volumes.members:
+        for snapshot in with_path(images.snapshots, volume_path(member)):
+            if _restored(images, snapshot, desk) != digest_of(scene.file_of(member)):
+                yield f"snapshot {snapshot.id} of a group's member restores something else"
     yield from _restics_problems(desk)
 
 

@@ -1,5 +1,7 @@
 """Kill icebrick at every step and inside every driver operation; print what was left, and what after recovery.
 
+First in memory, each kind of backup and each way to restore; then processes, on a real Cinder.
+
 python -m tests.faults.kill_matrix [FLOW...]
 """
 
@@ -18,6 +20,7 @@ from pathlib import Path
 from tests.faults.judging import problems_of_repository
 from tests.faults.kills import Flow, Kill, flows_of, survey, wreck
 from tests.faults.scene import Desk, Left, Scene, open_scene
+from tests.faults.storm import flows
 from tests.faults.victim import run
 
 from icebrick.cli.signals import unwind_on_signals
@@ -130,8 +133,23 @@ def own_scene() -> Iterator[Scene]:
         shutil.rmtree(folder)
 
 
+def print_deaths() -> int:
+    """What came of each in memory; how many there were with problems."""
+    bad = total = 0
+    with tempfile.TemporaryDirectory(prefix="icebrick-deaths-") as folder:
+        before = flows.template(Path(folder))
+        for flow in flows.FLOWS:
+            for cell in flows.kill_everywhere(before, flow):
+                print(cell, flush=True)
+                total += 1
+                bad += bool(cell.problems)
+    print(f"{total} deaths in memory, {bad} with problems\n")
+    return bad
+
+
 def main(wanted: Sequence[str]) -> int:
     cells: list[Cell] = []
+    bad = 0 if wanted else print_deaths()
     with unwind_on_signals(), own_scene() as scene:
         print(heading())
         for flow in flows_of(scene):
@@ -141,7 +159,7 @@ def main(wanted: Sequence[str]) -> int:
                 print(row(cell), flush=True)
                 cells.append(cell)
     print(summary(cells))
-    return int(not cells or any(cell.problems for cell in cells))
+    return int(bool(bad) or not cells or any(cell.problems for cell in cells))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def flows_of(scene: Scene) -> tuple[Flow, ...]:
     used, gone = scene.volumes.used, scene.volumes.gone
     return (
         Flow("backup", ("backup", "--single-volume-id", used)),
+        Flow("backup of a group", ("backup", "--parallel", "1", "--consistency-groups", scene.volumes.group)),
         Flow("cleanup", ("cleanup",), wreck="before the end of connector.open_device"),
         Flow("restore to a copy", ("restore", "--single-volume-id", used), scene.volumes.used_backup),
         Flow("restore anew", ("restore", "--verify", "--single-volume-id", gone), scene.volumes.gone_backup),

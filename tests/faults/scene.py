@@ -18,8 +18,9 @@ from tests.faults.victim import run
 
 from icebrick.backend.layout import is_temporary
 from icebrick.backend.local import LocalBackend
-from icebrick.cloud.base import Cloud, Mode, Volume, VolumeSpec
+from icebrick.cloud.base import Cloud, GroupSpec, Mode, Volume, VolumeSpec
 from icebrick.cloud.session import connect
+from icebrick.cloud.temporary import part_and_delete
 from icebrick.connection import ConnectorProperties
 from icebrick.devcloud.devcloud import Devcloud, Footprint
 from icebrick.run import HOST_KEY, RUN_KEY
@@ -80,6 +81,9 @@ class Volumes:
     used_backup: str
     """Digests of what the backups hold."""
     gone_backup: str
+    group: str
+    members: tuple[str, ...]
+    """Of the group; they have never been backed up."""
 
 
 class Scene:
@@ -139,7 +143,8 @@ class Scene:
         return bool(files)
 
     def new_volumes(self) -> list[Volume]:
-        return [volume for volume in self.cloud.volumes() if volume.id != self.volumes.used]
+        known = {self.volumes.used, *self.volumes.members}
+        return [volume for volume in self.cloud.volumes() if volume.id not in known]
 
     def left(self, desk: Desk) -> Left:
         """What there is too much of now."""
@@ -148,7 +153,7 @@ class Scene:
         leaks = self.leaks()
         return Left(
             volumes=len(volumes),
-            snapshots=len(self.cloud.snapshots()),
+            snapshots=len(self.cloud.snapshots()) + len(self.cloud.group_snapshots()),
             attachments=len(set(attachments) - set(self._attachments)),
             loops=len(leaks.loops),
             mounts=len(leaks.mounts),
@@ -191,10 +196,15 @@ class Scene:
             for attachment in self.cloud.attachments(volume.id):
                 self.cloud.delete_attachment(attachment.id)
             self.cloud.delete_volume(volume.id)
+        for taken in self.cloud.group_snapshots():
+            self.cloud.delete_group_snapshot(taken.id)
         for snapshot in self.cloud.snapshots():
             self.cloud.delete_snapshot(snapshot.id)
 
     def close(self) -> None:
+        for volume_id in self.volumes.members:
+            part_and_delete(self.cloud, volume_id)
+        self.cloud.delete_group(self.volumes.group)
         for attachment_id in self._attachments:
             self.cloud.delete_attachment(attachment_id)
         self.cloud.delete_volume(self.volumes.used)
@@ -214,7 +224,14 @@ class Scene:
         run(self.command(self._template, "backup", "--single-volume-id", used, "--single-volume-id", gone))
         self.cloud.delete_volume(gone)
         _write(device, _SPOTS[1:2])  # one block: two might go into one pack or into two, and steps would vary
-        return Volumes(used, gone, *digests)
+        volume_type = self.cloud.volume_types()[0]
+        group = self.cloud.create_group(GroupSpec("database", "consistent", (volume_type,))).id
+        members = [VolumeSpec(name, 1, volume_type=volume_type, group_id=group) for name in ("data", "journal")]
+        made = tuple(self.cloud.create_volume(member).id for member in members)
+        for volume_id in made:
+            with self.attached(volume_id) as device:
+                _write(device, _SPOTS[:1])
+        return Volumes(used, gone, *digests, group, made)
 
     def _attach(self, volume_id: str) -> Path:
         attachment = self.cloud.create_attachment(volume_id, Mode.WRITE)

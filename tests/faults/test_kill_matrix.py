@@ -22,6 +22,13 @@ BACKUP = Expected(
     | {"terminate_connection", "delete_volume", "delete_snapshot"},
     left={"volumes", "snapshots", "attachments", "loops", "files", "unfinished", "locks", "notes"},
 )
+GROUP = Expected(
+    "backup of a group",
+    operations={"create_group_snapshot", "create_volume_from_snapshot", "initialize_connection"}
+    | {"terminate_connection", "delete_volume", "delete_group_snapshot"},
+    left={"volumes", "snapshots", "files", "locks", "notes"},
+    every=8,
+)
 CLEANUP = Expected(
     "cleanup",
     operations={"terminate_connection", "delete_volume", "delete_snapshot"},
@@ -29,7 +36,7 @@ CLEANUP = Expected(
 )
 
 
-@pytest.mark.parametrize("expected", [BACKUP, CLEANUP], ids=lambda expected: expected.flow)
+@pytest.mark.parametrize("expected", [BACKUP, GROUP, CLEANUP], ids=lambda expected: expected.flow)
 def test_after_a_kill_anywhere_the_next_command_leaves_nothing(scene: Scene, expected: Expected) -> None:
     assert_recovered_from_everywhere(scene, expected)
 
