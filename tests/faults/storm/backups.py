@@ -37,8 +37,10 @@ def storm_backup(chance: Random, seed: int, folder: Path) -> Outcome:
     before = world.resources()
     turns = Turns(chance, eager=chance.random())
     weather = break_out(world, chance, turns)
-    mode, parallel = chance.choice(("auto", "blocks")), chance.choice(("10", "10", "10", "3"))
-    ran = world.command("backup", *scope, "--mode", mode, "--parallel", parallel, turns=turns)
+    asked = ["--mode", chance.choice(("auto", "blocks")), "--parallel", chance.choice(("10", "10", "10", "3"))]
+    if chance.random() < 0.3:
+        asked.append("--recreate-vol-on-error")
+    ran = world.command("backup", *scope, *asked, turns=turns)
     summary = ran.summary or {"backups": (), "failures": (), "groups": (), "leftovers": ()}
     problems = problems_of_failures(ran)
     if ran.summary is not None:
