@@ -14,11 +14,11 @@ from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import BlobType
 from icebrick.repository.tree import ExtendedAttribute
 
-MAX_HELD = 2 << 30
+MAX_HELD = 4 << 30
 """Of all directories not yet settled together, in bytes."""
 MAX_PROBLEMS = 10_000
 """So many are told one by one; the rest is counted."""
-HELD_BY_ENTRY = 1 << 10
+HELD_BY_ENTRY = 2 << 10
 """The most that an entry of usual length takes."""
 
 
