@@ -59,7 +59,7 @@ def test_volumes_that_the_quota_has_no_room_for_wait_and_one_that_fails_stops_no
     two = [failure["volume_id"], volumes[0] if failure["volume_id"] != volumes[0] else volumes[1]]
     ran = agent.succeed("backup", "--single-volume-id", two[0], "--single-volume-id", two[1])
     head, *rows = ran.out.splitlines()
-    assert head.split() == ["volume", "name", "result", "snapshot", "read", "new", "stored", "time", "reason"]
+    assert head.split() == ["volume", "name", "result", "snapshot", "mode", "read", "new", "stored", "time", "reason"]
     assert [row.split()[:3] for row in rows] == [[each, f"disk-{volumes.index(each)}", "done"] for each in two]
 
 
