@@ -102,7 +102,7 @@ def cloud_run(
         retries = CLONE_RETRIES if recreate_on_error else 0
         access = VolumeAccess(cloud, host.connector, properties, run, cold=cold, clone_retries=retries)
         yield access
-        living.cleared = not (access.leftovers or access.failed.is_set())
+        living.cleared = not (access.leftovers or access.away or access.failed.is_set())
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def test_the_server_is_without_its_volume_only_until_that_is_frozen(
     assert frozen[0] == "create_snapshot"
     assert given_back == ("initialize_connection", data.volume_id)
     assert cloned[0] == "create_volume_from_snapshot"
-    assert report["leftovers"] == []
+    assert (report["leftovers"], report["away"]) == ([], [])
     agent.succeed("restore", "--single-volume-id", data.volume_id, "--target", tmp_path / "image")
     assert digest(tmp_path / "image") == digest(data.file)
 
@@ -93,8 +93,9 @@ def test_a_volume_that_its_back_end_does_not_give_back_is_told_and_the_next_clea
     agent: Agent, devcloud: Devcloud, data: Data, compute_login: CinderCloud, server: str
 ) -> None:
     devcloud.set_faults(Fault("initialize_connection", match=data.volume_id))
-    report = agent.succeed("backup", "--json", "--cold", "--single-volume-id", data.volume_id).record()
-    (told,) = report["leftovers"]
+    ran = agent("backup", "--json", "--cold", "--single-volume-id", data.volume_id)
+    assert ran.code == 3, ran
+    (told,) = ran.record()["away"]
     assert f"openstack server add volume --device {data.attachment.device}" in told
     assert compute_login.get_volume(data.volume_id).status == "available"
     devcloud.set_faults()

@@ -178,6 +178,8 @@ def tell(output: Output, report: BackupReport, names: Mapping[str, str]) -> None
     for backup in report.backups:
         _warn_of_problems(output, backup)
     output.warn_of_leftovers(report.leftovers)
+    for volume in report.away:
+        output.warn(volume)
     _fail(output, report, attempts)
 
 
@@ -205,6 +207,8 @@ def _fail(output: Output, report: BackupReport, attempts: int) -> None:
         output.warn(f"{failure.subject} was not backed up: {failure.message}")
     if failures:
         raise IncompleteError(f"{len(failures)} of {attempts} volumes were not backed up")
+    if report.away:
+        raise IncompleteError(f"{counted(len(report.away), 'volume')} could not be attached to a server again")
     # As restic does it: the snapshots are there, but not all of what they should hold.
     missing = sum(backup.problem_count for backup in report.backups)
     if missing:

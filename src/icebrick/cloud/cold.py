@@ -74,16 +74,16 @@ class ColdNote:
 
 
 @contextmanager
-def detached(cloud: Cloud, volume_ids: Iterable[str], run: Run, leftovers: list[str]) -> Iterator[None]:
+def detached(cloud: Cloud, volume_ids: Iterable[str], run: Run, away: list[str]) -> Iterator[None]:
     """The volumes are attached to nothing inside the block, and to their servers again after it, however it ends.
 
     UnexpectedStateError when a server keeps one, with all as before; or when one was attached to something inside the
-    block. A volume that cannot be given back is told in `leftovers`, and stays noted.
+    block. A volume that cannot be given back is told in `away`, and stays noted.
     """
     with ExitStack() as stack:
         volume_ids = list(volume_ids)
         for volume_id in volume_ids:
-            stack.enter_context(_detached(cloud, volume_id, run, leftovers))
+            stack.enter_context(_detached(cloud, volume_id, run, away))
         yield
         for volume_id in volume_ids:
             if cloud.attachments(volume_id):
@@ -91,7 +91,7 @@ def detached(cloud: Cloud, volume_ids: Iterable[str], run: Run, leftovers: list[
 
 
 @contextmanager
-def _detached(cloud: Cloud, volume_id: str, run: Run, leftovers: list[str]) -> Iterator[None]:
+def _detached(cloud: Cloud, volume_id: str, run: Run, away: list[str]) -> Iterator[None]:
     _refuse_noted(cloud.get_volume(volume_id))
     if any(attachment.server_id is None for attachment in cloud.attachments(volume_id)):
         raise UnexpectedStateError(
@@ -113,10 +113,10 @@ def _detached(cloud: Cloud, volume_id: str, run: Run, leftovers: list[str]) -> I
         yield
     finally:
         for note in notes:
-            _end(cloud, servers, note, leftovers, taken=note in asked)
+            _end(cloud, servers, note, away, taken=note in asked)
 
 
-def _end(cloud: Cloud, servers: Servers, note: ColdNote, leftovers: list[str], *, taken: bool) -> None:
+def _end(cloud: Cloud, servers: Servers, note: ColdNote, away: list[str], *, taken: bool) -> None:
     try:
         if taken:
             give_back(cloud, servers, note)
@@ -124,7 +124,7 @@ def _end(cloud: Cloud, servers: Servers, note: ColdNote, leftovers: list[str], *
             cloud.remove_notes(note.attachment.volume_id, [note.key])
     except CloudError as error:
         _LOG.error("cannot attach %s again error=%s", note, error)
-        leftovers.append(f"cannot attach {note} again: {error}. {note.hint}")
+        away.append(f"cannot attach {note} again: {error}. {note.hint}")
 
 
 def give_back(cloud: Cloud, servers: Servers, note: ColdNote) -> None:

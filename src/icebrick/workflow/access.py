@@ -46,6 +46,8 @@ class VolumeAccess:
     leftovers: list[str] = field(default_factory=list)
     failed: threading.Event = field(default_factory=threading.Event)
     """Something went wrong. Then there may be leftovers unknown to the run, as when an answer was lost."""
+    away: list[str] = field(default_factory=list)
+    """Which volumes could not be given back to their servers, and how a person does it."""
     cold: bool = False
     """Take volumes from their servers until they are frozen."""
     clone_retries: int = 0
@@ -153,7 +155,7 @@ class VolumeAccess:
 
     def _cold(self, volume_ids: Sequence[str]) -> AbstractContextManager[None]:
         """Round what freezes the volumes, and no more: servers are without them for so long."""
-        return detached(self.cloud, volume_ids, self.run, self.leftovers) if self.cold else nullcontext()
+        return detached(self.cloud, volume_ids, self.run, self.away) if self.cold else nullcontext()
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:

@@ -107,6 +107,7 @@ def _report(
         backups=tuple(backups.values()),
         failures=tuple(failures),
         leftovers=tuple(access.leftovers),
+        away=tuple(access.away),
         skipped=plan.skipped,
         interrupted=interrupted or bool(not_begun),
         not_begun=tuple(not_begun),

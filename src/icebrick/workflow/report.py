@@ -83,12 +83,16 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """One run. `leftovers` names what it made in the cloud and could not remove again."""
+    """One run. `leftovers` names what it made in the cloud and could not remove again.
+
+    `away` tells of volumes that it could not give back to their servers, and how a person does it.
+    """
 
     run_id: str
     backups: tuple[SavedSnapshot, ...]
     failures: tuple[Failure, ...] = ()
     leftovers: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     interrupted: bool = False
     """It was asked to end before it had done all."""
