@@ -6,12 +6,14 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icebrick.blockdev import Extent
-from icebrick.engine.file.base import Problem
 from icebrick.secret import Secret
 from icebrick.workflow.naming import BackupMode
+
+if TYPE_CHECKING:
+    from icebrick.engine.file.base import Problem
 
 
 @dataclass(frozen=True, slots=True)
