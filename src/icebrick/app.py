@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from icebrick.backend.base import Backend
-from icebrick.backend.location import open_backend
+from icebrick.backend.media import open_backend
 from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
 from icebrick.backend.wrap.log import LogBackend
 from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy, RetryTime

@@ -8,6 +8,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ def locked() -> dict[str, str]:
 
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]]
+    extras = project["optional-dependencies"].values()
+    wanted = [Requirement(text) for text in chain(project["dependencies"], *extras)]
+    return [requirement for requirement in wanted if requirement.name != project["name"]]
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)

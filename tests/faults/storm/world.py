@@ -181,7 +181,7 @@ class World:
                 stack.enter_context(patch.object(target, name, value))
             yield
 
-    def _open_backend(self, location: Location) -> Backend:
+    def _open_backend(self, location: Location, _options: object = None) -> Backend:
         return self.wrap(self.backends.setdefault(str(location), MemoryBackend()))
 
 

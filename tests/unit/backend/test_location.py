@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from icebrick.backend.local import LocalBackend
-from icebrick.backend.location import Location, open_backend, parse_location
+from icebrick.backend.location import Location, parse_location
+from icebrick.backend.media import open_backend
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import UsageError
 

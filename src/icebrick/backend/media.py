@@ -1,0 +1,39 @@
+"""From a location to the backend that serves it. Each medium's library is imported only when it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from icebrick.backend.base import Backend
+from icebrick.backend.local import LocalBackend
+from icebrick.backend.location import Location
+from icebrick.backend.memory import MemoryBackend
+from icebrick.backend.options import BackendOptions
+from icebrick.errors import UsageError
+
+
+def open_backend(location: Location, options: BackendOptions | None = None) -> Backend:
+    """The backend, without wrappers; UsageError for an address or option that cannot be meant.
+
+    Nothing is asked of the storage yet.
+    """
+    options = options or BackendOptions()
+    match location.scheme:
+        case "local":
+            return _local(location)
+        case "mem":
+            return _memory(location)
+        case scheme:
+            raise UsageError(f"no backend for {scheme} in this version")
+
+
+def _local(location: Location) -> Backend:
+    if not location.address:
+        raise UsageError("the repository location local: lacks a path")
+    return LocalBackend(Path(location.address).absolute())
+
+
+def _memory(location: Location) -> Backend:
+    if location.address:
+        raise UsageError(f"the repository location {location.scheme}: takes no address")
+    return MemoryBackend()
