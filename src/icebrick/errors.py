@@ -7,7 +7,8 @@
     │   ├── ShortReadError                     retryable
     │   ├── AccessDeniedError
     │   ├── StorageFullError
-    │   └── BackendUnavailableError            retryable
+    │   ├── BackendUnavailableError            retryable
+    │   └── ConformanceError                       it does not do what a repository needs
     ├── RepositoryError                   1
     │   ├── NoRepositoryError            10
     │   ├── RepositoryLockedError        11
@@ -79,9 +80,20 @@ class StorageFullError(BackendError):
 
 
 class BackendUnavailableError(BackendError):
-    """The storage did not answer, or answered that it cannot now."""
+    """The storage did not answer, or answered that it cannot now.
+
+    `retry_after` is how many seconds it asked to be left alone for, None when it did not say.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ConformanceError(BackendError):
+    """The storage does something else than what a repository needs."""
 
 
 class RepositoryError(IcebrickError):
