@@ -45,14 +45,14 @@ def opened_backend(settings: RepositorySettings, stop: Stop | None = None) -> It
         raise UsageError(
             "no repository is named", hint="Use -r LOCATION, RESTIC_REPOSITORY, or a [repository:NAME] section."
         )
-    with closing(open_backend(settings.location)) as raw:
+    stop = stop or Stop()
+    with closing(open_backend(settings.location, settings.backend)) as raw:
         limited = LimitBackend(
             raw,
             connections=settings.connections,
-            upload=_bucket(settings.upload_limit),
-            download=_bucket(settings.download_limit),
+            upload=_bucket(settings.upload_limit, stop),
+            download=_bucket(settings.download_limit, stop),
         )
-        stop = stop or Stop()
         yield RetryBackend(LogBackend(limited), RetryPolicy(), RetryTime(sleep=stop.pause), stop)
 
 
@@ -134,5 +134,5 @@ def image_run(repository: Repository, progress: Progress, *, lock_wait: timedelt
         yield new_run(datetime.now(UTC)), load_images(repository, progress)
 
 
-def _bucket(rate: int | None) -> TokenBucket | None:
-    return None if rate is None else TokenBucket(rate)
+def _bucket(rate: int | None, stop: Stop) -> TokenBucket | None:
+    return None if rate is None else TokenBucket(rate, stop=stop)

@@ -19,7 +19,7 @@ class BackendOptions:
     """PEM certificates that servers may be signed by, in place of the system's."""
     client_certificate: Path | None = None
     """PEM file with certificate and private key, for servers that ask for one."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where credentials are looked for, as restic does: AWS_ACCESS_KEY_ID, OS_AUTH_URL, RESTIC_REST_PASSWORD."""
 
     def of(self, scheme: str, known: Collection[str]) -> dict[str, str]:

@@ -123,6 +123,13 @@ _SHARED_SETTINGS = (
     options.PROJECT_ID,
     options.CLOUD_NAME,
     options.RETRY_LOCK,
+    options.BACKEND_OPTIONS,
+    options.CA_FILE,
+    options.CLIENT_CERTIFICATE,
+    options.UPLOAD_LIMIT,
+    options.DOWNLOAD_LIMIT,
+    options.CACHE,
+    options.CACHE_DIR,
 )
 
 

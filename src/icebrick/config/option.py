@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from icebrick.errors import UsageError
+
 T = TypeVar("T")
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*")
 _PROJECT_ID = re.compile(r"[0-9a-f-]+")
-_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"([0-9]+)([BKMGT]?)", re.IGNORECASE)
+_SIZE_UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TIME_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -103,9 +106,24 @@ def _flag(text: str) -> bool:
     return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
 
 
-def _rate(text: str) -> int:
-    digits = text.rstrip("KMGkmg")
-    return _count(digits) * _SIZE_UNITS[text[len(digits) :].upper()]
+class ByteCount(int):
+    """Written with the largest unit that it is a multiple of."""
+
+    def __str__(self) -> str:
+        unit = next(unit for unit in reversed(_SIZE_UNITS) if self % _SIZE_UNITS[unit] == 0)
+        return f"{self // _SIZE_UNITS[unit]}{unit}"
+
+
+def _size(text: str) -> ByteCount:
+    """With a unit, as numbers alone are bytes to some programs and KiB to others: restic's limits are KiB."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    digits, unit = match.groups()
+    if not unit:
+        hint = f"Bytes are {digits}B; restic's limits are in KiB, which is {digits}K here."
+        raise UsageError(f"{text!r} needs a unit: B, K, M, G or T", hint=hint)
+    return ByteCount(_count(digits) * _SIZE_UNITS[unit.upper()])
 
 
 def _duration(text: str) -> int:
@@ -169,6 +187,26 @@ def replacements(expected: str) -> Reader[Mapping[str, str]]:
     return Reader(read, pairs.expected, pairs.metavar, Kind.LIST)
 
 
+def named_values(families: Collection[str]) -> Reader[Mapping[str, str]]:
+    """Any number of FAMILY.KEY=VALUE with commas between them; a comma before anything else is part of a value."""
+    names = rf"(?:{'|'.join(map(re.escape, families))})\.[A-Za-z0-9_-]+"
+    between, one = re.compile(rf",\s*(?={names}=)"), re.compile(rf"({names})=(.*)", re.DOTALL)
+
+    def read(text: str) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for part in between.split(text.strip()) if text.strip() else ():
+            match = one.fullmatch(part)
+            if match is None:
+                raise ValueError(text)
+            name, value = match.groups()
+            if found.setdefault(name, value.strip()) != value.strip():
+                raise UsageError(f"{name} is said twice")
+        return found
+
+    kinds = ", ".join(f"{family}." for family in families)
+    return Reader(read, f"KEY=VALUE, separated by commas; keys begin with one of {kinds}", "KEY=VALUE", Kind.LIST)
+
+
 NAME: Reader[str | None] = Reader(_text, "a name", "NAME")
 ADDRESS: Reader[str | None] = Reader(_address, "an IP address", "ADDRESS")
 PATH: Reader[Path | None] = Reader(_path, "a path", "PATH")
@@ -178,6 +216,7 @@ NUMBER: Reader[int] = Reader(_count, "a whole number of at least 1", "N", Kind.N
 COUNT: Reader[int | None] = Reader(_count, NUMBER.expected, NUMBER.metavar, NUMBER.kind)
 FLAG: Reader[bool] = Reader(_flag, "yes or no", "yes|no", Kind.FLAG)
 RATE: Reader[int | None] = Reader(
-    _rate, "bytes per second: a number of at least 1, with K, M or G for powers of 1024", "RATE"
+    _size, "bytes per second: a number of at least 1 with B, K, M, G or T, powers of 1024", "RATE"
 )
+SIZE: Reader[int] = Reader(_size, "bytes: a number of at least 1 with B, K, M, G or T, powers of 1024", "SIZE")
 DURATION: Reader[int] = Reader(_duration, "a time: a whole number with s, m or h", "TIME")

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from icebrick.backend.location import Location, parse_location
+from icebrick.backend.location import SCHEMES, Location, parse_location
 from icebrick.config.option import (
     ADDRESS,
     COUNT,
@@ -19,10 +19,13 @@ from icebrick.config.option import (
     PATH,
     PROJECT,
     RATE,
+    SIZE,
+    ByteCount,
     Kind,
     Option,
     Reader,
     choice,
+    named_values,
     replacements,
     several,
 )
@@ -80,13 +83,75 @@ PROJECT_ID: Option[str | None] = Option(
     actions=_BOTH,
 )
 UPLOAD_LIMIT: Option[int | None] = Option(
-    "repository", "upload-limit", RATE, None, "Send at most this much to the repository, in bytes per second."
+    "repository",
+    "upload-limit",
+    RATE,
+    None,
+    "Send at most this much to the repository, in bytes per second, such as 500K or 20M.",
+    flags=("--limit-upload",),
 )
 DOWNLOAD_LIMIT: Option[int | None] = Option(
-    "repository", "download-limit", RATE, None, "Fetch at most this much from the repository, in bytes per second."
+    "repository",
+    "download-limit",
+    RATE,
+    None,
+    "Fetch at most this much from the repository, in bytes per second.",
+    flags=("--limit-download",),
 )
 CONNECTIONS: Option[int | None] = Option(
     "repository", "connections", COUNT, None, "Transfers at once; by default what suits the kind of location."
+)
+
+BACKEND_OPTIONS: Option[Mapping[str, str]] = Option(
+    "repository",
+    "option",
+    named_values(SCHEMES),
+    {},
+    "What the kind of storage is told, by restic's names, such as s3.region=eu-1 or sftp.port=2222; repeatable.",
+    flags=("-o", "--option"),
+)
+CA_FILE: Option[Path | None] = Option(
+    "repository",
+    "ca-file",
+    PATH,
+    None,
+    "PEM file of the certificates that may sign the storage server's, in place of the system's.",
+    flags=("--cacert",),
+    environment="RESTIC_CACERT",
+)
+CLIENT_CERTIFICATE: Option[Path | None] = Option(
+    "repository",
+    "client-certificate",
+    PATH,
+    None,
+    "PEM file with certificate and private key, for a storage server that asks for one.",
+    flags=("--tls-client-cert",),
+    environment="RESTIC_TLS_CLIENT_CERT",
+)
+CACHE: Option[bool] = Option(
+    "repository",
+    "cache",
+    FLAG,
+    True,
+    "Keep index, snapshots and trees of repositories that are not on this host in a directory here. "
+    "What is read from it is verified.",
+    flags=("--cache", "--no-cache"),
+)
+CACHE_DIR: Option[Path | None] = Option(
+    "repository",
+    "cache-dir",
+    PATH,
+    None,
+    "Where that directory is; by default /var/cache/icebrick for root, else ~/.cache/icebrick.",
+    flags=("--cache-dir",),
+    environment="RESTIC_CACHE_DIR",
+)
+CACHE_SIZE: Option[int] = Option(
+    "repository",
+    "cache-size",
+    SIZE,
+    ByteCount(4 << 30),
+    "How large that directory may become; what was not used for longest goes first.",
 )
 
 CLOUD_NAME: Option[str | None] = Option(
@@ -307,6 +372,12 @@ OPTIONS: tuple[Option[Any], ...] = (
     UPLOAD_LIMIT,
     DOWNLOAD_LIMIT,
     CONNECTIONS,
+    BACKEND_OPTIONS,
+    CA_FILE,
+    CLIENT_CERTIFICATE,
+    CACHE,
+    CACHE_DIR,
+    CACHE_SIZE,
     CLOUD_NAME,
     ENGINE_REPOSITORY,
     ENGINE_CLOUD,

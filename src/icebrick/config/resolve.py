@@ -91,7 +91,7 @@ class Resolver:
         self.resolved.append(found)
         return found
 
-    def get_or(self, option: Option[T | None], section: str, default: T) -> T:
+    def get_or(self, option: Option[T | None], section: str | None, default: T) -> T:
         """For a default that depends on who asks."""
         found = self.sources.resolve(option, section)
         value = default if found.value is None else found.value

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from icebrick.backend.location import Location
+from icebrick.backend.options import BackendOptions
 from icebrick.config import options
 from icebrick.config.engine import EngineSettings, engine_settings
 from icebrick.config.file import ConfigFile, find_config_file, load_config_file, read_text
@@ -19,6 +20,14 @@ from icebrick.errors import UsageError
 from icebrick.secret import Secret
 
 PROJECT_FIELD = "{project_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """Where files of repositories elsewhere are kept on this host, and at most how many bytes of them."""
+
+    directory: Path
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,8 @@ class RepositorySettings:
     connections: int | None
     project_id: str | None = None
     """What stands for {project_id}, whoever is logged in."""
+    backend: BackendOptions = field(default_factory=BackendOptions)
+    cache: CacheSettings | None = None
 
     @property
     def is_of_projects(self) -> bool:
@@ -108,7 +119,7 @@ def load_settings(
     engine = engine_settings(resolver)
     return Settings(
         file=path,
-        repository=_repository(resolver, repository_section),
+        repository=_repository(resolver, repository_section, environment),
         cloud=CloudSettings(cloud=resolver.get(options.CLOUD_NAME, cloud_section)),
         to_cloud=None if engine.to_cloud is None else _other_cloud(config, engine.to_cloud),
         engine=engine,
@@ -147,7 +158,7 @@ def _other_cloud(config: ConfigFile, name: str) -> CloudSettings:
     return CloudSettings(config.text(section, options.CLOUD_NAME.key) if section in config.sections else name)
 
 
-def _repository(resolver: Resolver, section: str | None) -> RepositorySettings:
+def _repository(resolver: Resolver, section: str | None, environment: Mapping[str, str]) -> RepositorySettings:
     password_file, password = _password(resolver, section)
     return RepositorySettings(
         location=resolver.get(options.REPOSITORY_LOCATION, section),
@@ -157,7 +168,21 @@ def _repository(resolver: Resolver, section: str | None) -> RepositorySettings:
         upload_limit=resolver.get(options.UPLOAD_LIMIT, section),
         download_limit=resolver.get(options.DOWNLOAD_LIMIT, section),
         connections=resolver.get(options.CONNECTIONS, section),
+        backend=BackendOptions(
+            values=resolver.get(options.BACKEND_OPTIONS, section),
+            ca_file=resolver.get(options.CA_FILE, section),
+            client_certificate=resolver.get(options.CLIENT_CERTIFICATE, section),
+            environment=environment,
+        ),
+        cache=_cache(resolver, section, environment),
     )
+
+
+def _cache(resolver: Resolver, section: str | None, environment: Mapping[str, str]) -> CacheSettings | None:
+    wanted = resolver.get(options.CACHE, section)
+    directory = resolver.get_or(options.CACHE_DIR, section, _default_cache_dir(environment))
+    size = resolver.get(options.CACHE_SIZE, section)
+    return CacheSettings(directory, size) if wanted and directory is not None else None
 
 
 def _password(resolver: Resolver, section: str | None) -> tuple[Path | None, Secret | None]:
@@ -181,6 +206,13 @@ def _agent(resolver: Resolver, environment: Mapping[str, str]) -> AgentSettings:
         multipath=resolver.get(options.MULTIPATH, "agent"),
         enforce_multipath=resolver.get(options.ENFORCE_MULTIPATH, "agent"),
     )
+
+
+def _default_cache_dir(environment: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/cache/icebrick")
+    home = Path(environment.get("HOME", "/"))
+    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "icebrick"
 
 
 def _default_state_dir(environment: Mapping[str, str]) -> Path:

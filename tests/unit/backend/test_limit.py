@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from icebrick.backend.base import BackendWrapper, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
-from icebrick.errors import FileMissingError
-from icebrick.parallel import Workers
+from icebrick.errors import FileMissingError, Interrupted
+from icebrick.parallel import Stop, Workers
 
 PACK = Handle(FileType.PACK, "ab" + "0" * 62)
 
@@ -95,6 +95,23 @@ def test_a_load_waits_for_the_download_bucket_by_what_it_read(clock):
     assert clock.now == 500
     backend.load(PACK, offset=100, length=20)
     assert clock.now == 502
+
+
+def test_who_waits_for_a_bucket_ends_when_that_is_asked_for(clock):
+    stop = Stop()
+    bucket = TokenBucket(10, burst=0, clock=clock, stop=stop)
+    stop.ask()
+    with pytest.raises(Interrupted):
+        LimitBackend(MemoryBackend(), upload=bucket).save(PACK, bytes(1 << 20))
+
+
+def test_a_lock_waits_for_no_bucket(clock):
+    lock = Handle(FileType.LOCK, PACK.name)
+    bucket = bucket_on(clock, 10, burst=0)
+    backend = LimitBackend(MemoryBackend(), upload=bucket, download=bucket)
+    backend.save(lock, bytes(100))
+    backend.load(lock)
+    assert clock.now == 500
 
 
 def test_as_many_calls_as_there_are_connections_run_at_once_and_no_more():

@@ -11,7 +11,7 @@ import pytest
 from icebrick.config import options
 from icebrick.config.option import Option
 from icebrick.config.reference import configuration_page
-from icebrick.config.settings import Settings, load_settings
+from icebrick.config.settings import CacheSettings, Settings, load_settings
 from icebrick.errors import UsageError
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/configuration.md"
@@ -114,6 +114,30 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
 def test_a_bad_value_of_the_environment_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown kind of repository location"):
         load(tmp_path, environment={"RESTIC_REPOSITORY": "gopher:x"})
+
+
+def test_what_a_medium_is_told_comes_from_all_sources(tmp_path: Path) -> None:
+    given = {options.BACKEND_OPTIONS: "sftp.args=-o Ciphers=aes128-ctr,aes256-ctr,sftp.port=22"}
+    environment = {"RESTIC_CACERT": "/ca.pem", "AWS_ACCESS_KEY_ID": "key"}
+    text = "[repository:main]\nlocation = /srv\nclient-certificate = /client.pem\noption = s3.region=x\n"
+    backend = load(tmp_path, given=given, environment=environment, text=text).repository.backend
+    assert backend.values == {"sftp.args": "-o Ciphers=aes128-ctr,aes256-ctr", "sftp.port": "22"}
+    assert (backend.ca_file, backend.client_certificate) == (Path("/ca.pem"), Path("/client.pem"))
+    assert backend.environment["AWS_ACCESS_KEY_ID"] == "key"
+
+
+def test_the_environment_for_a_medium_is_not_shown(tmp_path: Path) -> None:
+    assert "geheim" not in repr(load(tmp_path, environment={"AWS_SECRET_ACCESS_KEY": "geheim"}))
+
+
+def test_there_is_a_cache_unless_it_is_refused(tmp_path: Path) -> None:
+    assert load(tmp_path, environment={"RESTIC_CACHE_DIR": "/c"}).repository.cache == CacheSettings(Path("/c"), 4 << 30)
+    assert load(tmp_path, given={options.CACHE: "no"}).repository.cache is None
+
+
+def test_sizes_are_shown_as_they_would_be_written(tmp_path: Path) -> None:
+    shown = {each.option: each.shown for each in load(tmp_path).resolved}
+    assert (shown[options.UPLOAD_LIMIT], shown[options.CACHE_SIZE]) == ("10M", "4G")
 
 
 def test_the_state_directory_of_a_file_counts(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from datetime import datetime
 
 from icebrick.backend.base import Backend, BackendWrapper, FileInfo, FileType, Handle
 from icebrick.blockdev import Data
+from icebrick.parallel import Stop
 
 
 class TokenBucket:
     """Lets bytes pass at a rate, from any number of threads.
 
     At any moment no more than `burst` + `rate` * seconds since the start have passed. In bytes and bytes a second;
-    `burst` defaults to one second's worth.
+    `burst` defaults to one second's worth. Who waits gets Interrupted when `stop` is asked for.
     """
 
     def __init__(
@@ -24,14 +25,16 @@ class TokenBucket:
         *,
         burst: int | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
+        stop: Stop | None = None,
     ) -> None:
         if rate < 1:
             raise ValueError(f"a rate must be at least 1 byte a second, not {rate}")
         self._rate = rate
         self._burst = rate if burst is None else burst
         self._clock = clock
-        self._sleep = sleep
+        self._stop = stop or Stop()
+        self._sleep = sleep or self._stop.pause
         self._full_at = clock()  # when the bucket is full again, seconds on the clock
         self._lock = threading.Lock()  # guards _full_at
 
@@ -43,13 +46,15 @@ class TokenBucket:
             pause = self._full_at - now - self._burst / self._rate
         if pause > 0:
             self._sleep(pause)
+            self._stop.check()
 
 
 class LimitBackend(BackendWrapper):
     """At most `connections` calls at once, and so many bytes a second up and down as the buckets let pass.
 
     A file goes over the wire as fast as that is, and the pause comes before (up) or after (down): the rate holds
-    over some files, not within one. What listings weigh is not counted.
+    over some files, not within one. What listings weigh is not counted, nor are locks: one that is refreshed too
+    late is taken for dead.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class LimitBackend(BackendWrapper):
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
         with self._slots:
             content = self.inner.load(handle, offset=offset, length=length)
-        if self._download is not None:
+        if self._download is not None and handle.type is not FileType.LOCK:
             self._download.take(len(content))
         return content
 
@@ -94,7 +99,7 @@ class LimitBackend(BackendWrapper):
             self.inner.create()
 
     def save(self, handle: Handle, data: Data) -> None:
-        if self._upload is not None:
+        if self._upload is not None and handle.type is not FileType.LOCK:
             self._upload.take(memoryview(data).nbytes)
         with self._slots:
             self.inner.save(handle, data)
