@@ -199,3 +199,21 @@ def test_nothing_is_tried_again_when_the_run_is_to_end(medium, time):
         with pytest.raises(BackendUnavailableError):
             backend.save(PACK, b"pack")
         assert faulty.calls(Op.SAVE) == attempts
+
+
+class BusyBackend(MemoryBackend):
+    """Asks once to be left alone for so many seconds."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = [seconds]
+
+    def remove(self, handle):
+        if self.seconds:
+            raise BackendUnavailableError("busy", retry_after=self.seconds.pop())
+
+
+@pytest.mark.parametrize(("asked", "paused"), [(7.0, 8.0), (0.0, 1.0), (3600.0, 61.0), (None, 1.0)])
+def test_a_storage_that_says_for_how_long_is_left_alone_so_long_but_not_for_ever(time, asked, paused):
+    RetryBackend(BusyBackend(asked), RetryPolicy(base=1.0, cap=60.0), time.source).remove(PACK)
+    assert time.slept == [paused]

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from icebrick.backend.base import Backend, BackendWrapper, FileInfo, FileType, Handle
 from icebrick.blockdev import Data
-from icebrick.errors import BackendError, ShortReadError
+from icebrick.errors import BackendError, BackendUnavailableError, ShortReadError
 from icebrick.parallel import Stop
 
 T = TypeVar("T")
@@ -27,7 +27,8 @@ class RetryPolicy:
     """How often and for how long one call is tried. All times in seconds.
 
     The pause before the n-th retry is random between 0 and `base` * 2^(n-1), or `cap` when that is less: agents
-    that lost the same server at the same moment must not come back to it at the same moment.
+    that lost the same server at the same moment must not come back to it at the same moment. When the storage said
+    how long to leave it alone, this comes before the pause, up to `cap`.
     """
 
     attempts: int = 12
@@ -159,7 +160,7 @@ class _Attempts:
     def pause_or_raise(self, error: BackendError) -> None:
         """Count an attempt that failed with `error`; wait until the next, or raise it when there shall be none."""
         self._made += 1
-        pause = self._time.uniform(0.0, self._policy.longest_pause(self._made))
+        pause = self._asked_pause(error) + self._time.uniform(0.0, self._policy.longest_pause(self._made))
         late = self._time.clock() - self._began + pause > self._policy.patience
         if not error.retryable or self._made >= self._policy.attempts or late or self._stop.asked:
             raise error
@@ -174,3 +175,7 @@ class _Attempts:
         self._time.sleep(pause)
         if self._stop.asked:
             raise error
+
+    def _asked_pause(self, error: BackendError) -> float:
+        asked = error.retry_after if isinstance(error, BackendUnavailableError) else None
+        return min(asked or 0.0, self._policy.cap)
