@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from icebrick.backend.base import Backend
+from icebrick.backend.kept import open_kept
 from icebrick.backend.media import open_backend
+from icebrick.backend.wrap.cache import CacheBackend
 from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
 from icebrick.backend.wrap.log import LogBackend
 from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy, RetryTime
@@ -29,6 +31,9 @@ if TYPE_CHECKING:  # what only volumes need is imported where they come in: imag
     from icebrick.workflow.living import RunRegistry
 
 
+_NEAR = frozenset({"local", "mem"})
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What this host brings: how it attaches volumes, and which of its runs live."""
@@ -40,7 +45,16 @@ class Host:
 
 @contextmanager
 def opened_backend(settings: RepositorySettings, stop: Stop | None = None) -> Iterator[Backend]:
-    """The repository's storage, with all that makes it robust round it. UsageError when no location is given."""
+    """The repository's storage, with all that serves a repository round it. UsageError when no location is given."""
+    with opened_medium(settings, stop) as medium:
+        yield _cached(medium, settings)
+
+
+@contextmanager
+def opened_medium(
+    settings: RepositorySettings, stop: Stop | None = None, policy: RetryPolicy | None = None
+) -> Iterator[Backend]:
+    """The storage itself, whatever it holds, within its limits and tried again by the policy; UsageError likewise."""
     if settings.location is None:
         raise UsageError(
             "no repository is named", hint="Use -r LOCATION, RESTIC_REPOSITORY, or a [repository:NAME] section."
@@ -53,7 +67,7 @@ def opened_backend(settings: RepositorySettings, stop: Stop | None = None) -> It
             upload=_bucket(settings.upload_limit, stop),
             download=_bucket(settings.download_limit, stop),
         )
-        yield RetryBackend(LogBackend(limited), RetryPolicy(), RetryTime(sleep=stop.pause), stop)
+        yield RetryBackend(LogBackend(limited), policy or RetryPolicy(), RetryTime(sleep=stop.pause), stop)
 
 
 @contextmanager
@@ -132,6 +146,14 @@ def image_run(repository: Repository, progress: Progress, *, lock_wait: timedelt
     """A run that needs no cloud: only the repository, locked and read."""
     with repository.lock(wait=lock_wait):
         yield new_run(datetime.now(UTC)), load_images(repository, progress)
+
+
+def _cached(medium: Backend, settings: RepositorySettings) -> Backend:
+    """With a cache, where one is wanted and not all is on this host anyway."""
+    if settings.cache is None or settings.location is None or settings.location.scheme in _NEAR:
+        return medium
+    kept = open_kept(settings.cache.directory, str(settings.location), settings.cache.size)
+    return medium if kept is None else CacheBackend(medium, kept)
 
 
 def _bucket(rate: int | None, stop: Stop) -> TokenBucket | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Protocol
@@ -28,6 +28,8 @@ class Handle:
 
     type: FileType
     name: str = ""
+    trees: bool = field(default=False, compare=False)
+    """Said by who knows that this pack has trees in it: like index and snapshots, it is worth keeping near."""
 
     def __str__(self) -> str:
         return f"{self.type.value}/{self.name}" if self.name else self.type.value
@@ -91,6 +93,10 @@ class Backend(ReadBackend, Protocol):
         """
         return 0
 
+    def discard(self) -> bool:
+        """Undo `create`: remove its places, which are empty. Whether nothing of them is left; no error when not."""
+        return True
+
 
 class BackendWrapper(Backend):
     """Passes everything on; wrappers override what they are about."""
@@ -120,6 +126,9 @@ class BackendWrapper(Backend):
 
     def sweep(self, now: datetime) -> int:
         return self.inner.sweep(now)
+
+    def discard(self) -> bool:
+        return self.inner.discard()
 
     def close(self) -> None:
         self.inner.close()

@@ -53,12 +53,14 @@ class LocalBackend(Backend):
         self.location = f"local:{root}"
         self.connections = 4
         self._root = root
+        self._made: list[Path] = []
         self._ready: set[Path] = set()
         self._lock = threading.Lock()  # guards _ready, and makes the second maker of a directory wait for the first
 
     def create(self) -> None:
         with _translated("create", self._root, absent=BackendError):
-            durable.make_directories(durable.missing_directories(self._root), mode=DIRECTORY_MODE)
+            self._made += durable.missing_directories(self._root)
+            durable.make_directories(self._made, mode=DIRECTORY_MODE)
             durable.make_directories((self._root / path for path in layout.directories()), mode=DIRECTORY_MODE)
 
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
@@ -111,6 +113,13 @@ class LocalBackend(Backend):
                         durable.remove_file(path)
                     swept += 1
         return swept
+
+    def discard(self) -> bool:
+        places = [*self._made, *(self._root / path for path in layout.directories())]
+        for path in reversed(places):
+            with suppress(OSError):
+                os.rmdir(path)
+        return not any(path.exists() for path in self._made)
 
     def _path(self, handle: Handle) -> Path:
         return self._root / layout.path_of(handle)

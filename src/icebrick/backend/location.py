@@ -22,6 +22,8 @@ SCHEMES = ("ftp", "ftps", "local", "mem", "rclone", "rest", "s3", "sftp", "swift
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 # Up to the last @, as passwords hold anything: rather hide a piece of a path than show one of a password.
 _PASSWORD = re.compile(r"^((?:(?:[A-Za-z0-9+.-]+:)?//)?[^/:]*):.*@", re.DOTALL)
+# rclone's remote,password=...:path; the path goes with them, as a quoted value may hold anything.
+_PARAMETERS = re.compile(r"^(:?[^:,]*),.*$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,16 @@ class Location:
     address: str = field(repr=False)
 
     def __str__(self) -> str:
+        if self.scheme == "rclone":
+            return self.scheme + ":" + _PARAMETERS.sub(r"\1,***", self.address)
         return self.scheme + ":" + _PASSWORD.sub(r"\1:***@", self.address)
+
+    def below(self, name: str) -> Location:
+        """The place of this name inside; of memory there is but one."""
+        if self.scheme == "mem":
+            return self
+        at_home = self.scheme in {"sftp", "rclone"} and self.address.endswith(":")  # host: is not host:/
+        return Location(self.scheme, self.address + name if at_home else f"{self.address.rstrip('/')}/{name}")
 
 
 def parse_location(text: str) -> Location:

@@ -203,7 +203,7 @@ class LazyGroup(click.Group):
         if name not in self._lazy:
             return None
         module, _ = self._lazy[name]
-        command = getattr(importlib.import_module(module), name)
+        command = getattr(importlib.import_module(module), name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

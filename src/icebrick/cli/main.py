@@ -31,6 +31,7 @@ COMMANDS = {
     "restore": ("icebrick.cli.restore", "Restore volumes in the cloud, or an image or files to this host."),
     "run": ("icebrick.cli.run", "Do what a job says: a JSON file, or standard input."),
     "check": ("icebrick.cli.check", "Look for damage in the repository."),
+    "check-backend": ("icebrick.cli.check_backend", "Find out whether a storage medium does what a repository needs."),
     "cleanup": ("icebrick.cli.cleanup", "Remove what killed runs left in the cloud."),
     "config": ("icebrick.cli.config", "Show the settings that count."),
     "completion": ("icebrick.cli.completion", "Print the shell's completion script."),

@@ -54,6 +54,9 @@ class DryRunBackend(BackendWrapper):
     def sweep(self, now: datetime) -> int:
         return 0
 
+    def discard(self) -> bool:
+        return False
+
     def _holder(self, handle: Handle) -> Backend:
         """Who knows of the file: once it was saved or removed here, the medium has no say in it."""
         with self._lock:

@@ -25,6 +25,9 @@ class ReadOnlyBackend(BackendWrapper):
     def sweep(self, now: datetime) -> int:
         self._refuse("sweep it")
 
+    def discard(self) -> bool:
+        self._refuse("discard it")
+
     def _refuse(self, what: str) -> NoReturn:
         raise AccessDeniedError(
             f"{self.location} was opened read-only: cannot {what}", hint="Open the repository for writing."
