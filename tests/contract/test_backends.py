@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from icebrick.backend.base import BackendWrapper
+from icebrick.backend.kept import open_kept
 from icebrick.backend.local import LocalBackend
 from icebrick.backend.memory import MemoryBackend
+from icebrick.backend.wrap.cache import CacheBackend
 from icebrick.backend.wrap.dryrun import DryRunBackend
 from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
 from icebrick.backend.wrap.log import LogBackend
@@ -70,6 +72,12 @@ class TestLimit(BackendContract):
     def backend(self):
         bucket = TokenBucket(1 << 40)
         return LimitBackend(MemoryBackend(), connections=1, upload=bucket, download=bucket)
+
+
+class TestCache(BackendContract):
+    @pytest.fixture
+    def backend(self, tmp_path):
+        return CacheBackend(MemoryBackend(), open_kept(tmp_path, "mem:", 1 << 30))
 
 
 class TestDryRun(BackendContract):

@@ -62,14 +62,17 @@ class BlobStore:
     def load(self, blob_type: BlobType, blob_id: bytes) -> bytes:
         """The plaintext, proven to have this id; CorruptDataError when it is damaged or missing."""
         pack, blob = self._get(blob_type, blob_id)
-        handle = _pack_handle(pack)
+        handle = _pack_handle(pack, trees=blob_type is BlobType.TREE)
         sealed = self._read(handle, blob.offset, blob.end)
         with self._decoders.borrow() as decoder:
             return bytes(_proven(decoder, blob, memoryview(sealed), handle))
 
     def load_part(self, pack: bytes, offset: int, length: int) -> bytes:
-        """What is stored in a pack there, as it is; less where the pack ends. CorruptDataError when it is not there."""
-        handle = _pack_handle(pack)
+        """What is stored in a pack of trees there, as it is; less where the pack ends.
+
+        CorruptDataError when it is not there.
+        """
+        handle = _pack_handle(pack, trees=True)
         try:
             end = min(offset + length, self._backend.stat(handle).size)
         except FileMissingError as error:
@@ -158,8 +161,8 @@ def _coalesce(blobs: list[PackedBlob]) -> Iterator[tuple[int, int]]:
         first = number
 
 
-def _pack_handle(pack_id: bytes) -> Handle:
-    return Handle(FileType.PACK, pack_id.hex())
+def _pack_handle(pack_id: bytes, *, trees: bool = False) -> Handle:
+    return Handle(FileType.PACK, pack_id.hex(), trees)
 
 
 def load_blobstore(backend: Backend, key: Key, progress: Progress = NO_PROGRESS) -> BlobStore:

@@ -36,6 +36,11 @@ class FinishedPack:
     size: int
     buffer: mmap.mmap
 
+    @property
+    def has_trees(self) -> bool:
+        """Or else data: no pack that is made here has both."""
+        return self.blobs[0].type is BlobType.TREE
+
     def view(self) -> memoryview:
         """The pack's bytes; release it before the buffer is given back."""
         return memoryview(self.buffer)[: self.size]

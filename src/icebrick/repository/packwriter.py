@@ -155,7 +155,7 @@ class PackWriter:
     def _upload(self, pack: FinishedPack) -> None:
         with suppress(BaseException), self._failing():  # carried to those it concerns, whatever it is
             with pack.view() as view:
-                self._backend.save(Handle(FileType.PACK, pack.id.hex()), view)
+                self._backend.save(Handle(FileType.PACK, pack.id.hex(), pack.has_trees), view)
             self._buffers.give_back(pack.buffer)
             if self._note_stored(pack) >= INDEX_BLOBS:
                 self._save_index()
