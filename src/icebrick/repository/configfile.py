@@ -5,6 +5,7 @@ It is sealed but neither compressed nor named by its hash; its MAC is what prote
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from icebrick.backend.base import Backend, FileType, Handle, ReadBackend
 from icebrick.errors import CorruptDataError, FileMissingError, NoRepositoryError, RepositoryError
 from icebrick.repository import gojson
 from icebrick.repository.crypto import Key
+
+log = logging.getLogger(__name__)
 
 VERSION = 2
 HANDLE = Handle(FileType.CONFIG)
@@ -44,15 +47,27 @@ def config_exists(backend: ReadBackend) -> bool:
 def load_config(backend: ReadBackend, key: Key) -> Config:
     """NoRepositoryError, CorruptDataError, or RepositoryError when its version is not ours."""
     try:
-        sealed = backend.load(HANDLE)
+        plain = _load_plain(backend, key)
     except FileMissingError as error:
         raise NoRepositoryError(f"no repository at {backend.location}") from error
     try:
-        config = _decode(key.open(sealed))
+        config = _decode(plain)
     except CorruptDataError as error:
         raise CorruptDataError(f"config of {backend.location} is damaged: {error}") from error
     _check_version(config.version, backend.location)
     return config
+
+
+def _load_plain(backend: ReadBackend, key: Key) -> bytes:
+    """CorruptDataError when the MAC is wrong, even when it is read once more."""
+    try:
+        return key.open(backend.load(HANDLE))
+    except CorruptDataError as error:
+        log.warning("file=%s reading it again: %s", HANDLE, error)
+    try:
+        return key.open(backend.load(HANDLE))
+    except CorruptDataError as error:
+        raise CorruptDataError(f"config of {backend.location} is damaged: {error}") from error
 
 
 def save_config(backend: Backend, key: Key, config: Config) -> None:

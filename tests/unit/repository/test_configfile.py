@@ -18,6 +18,7 @@ from icebrick.repository.configfile import (
     save_config,
 )
 from icebrick.repository.crypto import Key, new_key
+from icebrick.testing.faults import Fault, FaultyBackend, Kind, Op
 
 KEY = Key(bytes(32), bytes(16), bytes(16))
 
@@ -40,6 +41,12 @@ def test_a_config_comes_back_as_it_was() -> None:
     backend, config = MemoryBackend(), new_config()
     save_config(backend, KEY, config)
     assert load_config(backend, KEY) == config
+
+
+def test_a_config_read_wrongly_once_is_read_again() -> None:
+    backend, config, key = MemoryBackend(), new_config(), new_key()
+    save_config(backend, key, config)
+    assert load_config(FaultyBackend(backend, [Fault(Op.LOAD, 1, Kind.WRONG)]), key) == config
 
 
 def test_the_plaintext_is_what_restic_writes() -> None:
