@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,13 +17,13 @@ from icebrick.repository.blobwriter import BlobWriter, open_writer
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType
 from icebrick.repository.index import Index, Places
-from icebrick.repository.indexfile import decode_index
+from icebrick.repository.loadindex import load_index
 from icebrick.repository.packwriter import PackWriter
-from icebrick.repository.unpacked import load_unpacked
+
+log = logging.getLogger(__name__)
 
 MAX_GAP = 64 << 10
 MAX_READ = 8 << 20
-_MENDING = "'restic rebuild-index' mends it."
 
 
 class BlobStore:
@@ -65,7 +66,7 @@ class BlobStore:
         handle = _pack_handle(pack, trees=blob_type is BlobType.TREE)
         sealed = self._read(handle, blob.offset, blob.end)
         with self._decoders.borrow() as decoder:
-            return bytes(_proven(decoder, blob, memoryview(sealed), handle))
+            return bytes(self._proven(decoder, blob, memoryview(sealed), handle))
 
     def load_part(self, pack: bytes, offset: int, length: int) -> bytes:
         """What is stored in a pack of trees there, as it is; less where the pack ends.
@@ -82,7 +83,7 @@ class BlobStore:
     def open_blob(self, pack: bytes, blob: PackedBlob, sealed: memoryview) -> bytes:
         """The plaintext of what was loaded, proven to have the blob's id; CorruptDataError when it is damaged."""
         with self._decoders.borrow() as decoder:
-            return bytes(_proven(decoder, blob, sealed, _pack_handle(pack)))
+            return bytes(self._proven(decoder, blob, sealed, _pack_handle(pack)))
 
     def places(self, ids: bytes) -> Places:
         """Of many data blobs at once; see `Index.places`."""
@@ -103,13 +104,25 @@ class BlobStore:
                 sealed = memoryview(self._read(handle, start, end))
                 for number in range(first, last):
                     blob = blobs[number]
-                    use(number, _proven(decoder, blob, sealed[blob.offset - start : blob.end - start], handle))
+                    use(number, self._proven(decoder, blob, sealed[blob.offset - start : blob.end - start], handle))
 
     def _read(self, handle: Handle, start: int, end: int) -> bytes:
         try:
             return self._backend.load(handle, offset=start, length=end - start)
         except (FileMissingError, ShortReadError) as error:
             raise CorruptDataError(f"a pack that the index names is damaged: {error}") from error
+
+    def _proven(self, decoder: BlobDecoder, blob: PackedBlob, sealed: memoryview, handle: Handle) -> Data:
+        """What is wrong may have been spoiled on its way: it is read once more."""
+        try:
+            return decoder.decode(blob, sealed)
+        except CorruptDataError as error:
+            log.warning("file=%s offset=%d reading it again: %s", handle, blob.offset, error)
+        again = self._read(handle, blob.offset, blob.end)
+        try:
+            return decoder.decode(blob, memoryview(again))
+        except CorruptDataError as error:
+            raise CorruptDataError(f"{handle} is damaged: {error}") from error
 
     @contextmanager
     def writer(self) -> Iterator[BlobWriter]:
@@ -142,13 +155,6 @@ class BlobStore:
         return found
 
 
-def _proven(decoder: BlobDecoder, blob: PackedBlob, sealed: memoryview, handle: Handle) -> Data:
-    try:
-        return decoder.decode(blob, sealed)
-    except CorruptDataError as error:
-        raise CorruptDataError(f"{handle} is damaged: {error}") from error
-
-
 def _coalesce(blobs: list[PackedBlob]) -> Iterator[tuple[int, int]]:
     """Ranges of the list that are worth one read each."""
     first = 0
@@ -167,22 +173,4 @@ def _pack_handle(pack_id: bytes, *, trees: bool = False) -> Handle:
 
 def load_blobstore(backend: Backend, key: Key, progress: Progress = NO_PROGRESS) -> BlobStore:
     """Read all index files. List the snapshots first: what they name must be in an index listed after them."""
-    index = Index()
-    files = list(backend.list_files(FileType.INDEX))
-    with progress.task("load index", total=len(files), unit="files") as task:
-        for info in files:
-            _read_index_file(backend, key, info.handle, index)
-            task.advance(1)
-    return BlobStore(backend, key, index)
-
-
-def _read_index_file(backend: Backend, key: Key, handle: Handle, index: Index) -> None:
-    try:
-        plain = load_unpacked(backend, key, handle)
-    except CorruptDataError as error:
-        raise CorruptDataError(str(error), hint=_MENDING) from error
-    try:
-        for pack_id, blobs in decode_index(plain):
-            index.add_pack(pack_id, blobs)
-    except CorruptDataError as error:
-        raise CorruptDataError(f"{handle} is damaged: {error}", hint=_MENDING) from error
+    return BlobStore(backend, key, load_index(backend, key, progress).index)

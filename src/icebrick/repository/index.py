@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.crypto import OVERHEAD
 from icebrick.repository.ids import ID_SIZE, BlobType
+from icebrick.repository.sortedids import Array, SortedIds, split
 
 _PENDING = 1 << 15
-_HEAD = 8
 _PLACE = np.dtype([("pack", "u4"), ("offset", "u4"), ("length", "u4"), ("uncompressed", "u4")])
 
-Array = npt.NDArray[Any]
+Place = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,101 +54,92 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    heads: Array  # (n,) uint64, ascending: the first 8 bytes of each id as a big-endian number
-    tails: Array  # (n, 24) uint8: the rest
+    ids: SortedIds
     places: Array  # (n,) _PLACE
 
     @staticmethod
     def of(ids: bytes, places: Array) -> _Run:
-        heads, tails = _split(ids)
-        order = np.argsort(heads, kind="stable")
-        return _Run(heads[order], tails[order], places[order])
+        in_order, order = SortedIds.of(ids)
+        return _Run(in_order, places[order])
 
     def merged(self, other: _Run) -> _Run:
         # column by column, so that of only one there are three copies at a time
-        heads = np.concatenate((self.heads, other.heads))
+        heads = np.concatenate((self.ids.heads, other.ids.heads))
         order = np.argsort(heads, kind="stable").astype(np.uint32)
-        tails = np.concatenate((self.tails, other.tails))[order]
+        tails = np.concatenate((self.ids.tails, other.ids.tails))[order]
         places = np.concatenate((self.places, other.places))[order]
-        return _Run(heads[order], tails, places)
-
-    def search(self, heads: Array, tails: Array) -> tuple[Array, Array]:
-        """For each id, whether it is here, and if so its position."""
-        positions = np.searchsorted(self.heads, heads)
-        found = np.zeros(len(heads), dtype=bool)
-        open_questions = np.arange(len(heads))
-        while len(open_questions):
-            here = positions[open_questions]
-            inside = here < len(self.heads)
-            open_questions, here = open_questions[inside], here[inside]
-            same_head = self.heads[here] == heads[open_questions]
-            open_questions, here = open_questions[same_head], here[same_head]
-            same = (self.tails[here] == tails[open_questions]).all(axis=1)
-            found[open_questions[same]] = True
-            open_questions = open_questions[~same]
-            positions[open_questions] += 1
-        return found, positions
+        return _Run(SortedIds(heads[order], tails), places)
 
 
-def _split(ids: bytes) -> tuple[Array, Array]:
-    raw = np.frombuffer(ids, dtype=np.uint8).reshape(-1, ID_SIZE)
-    heads = np.ascontiguousarray(raw[:, :_HEAD]).view(">u8").ravel().astype("u8")
-    return heads, np.ascontiguousarray(raw[:, _HEAD:])
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """All that the index says of the blobs of one type, sorted by id; copies of a blob lie side by side.
+
+    `first` is false for an entry whose id is that of the one before.
+    """
+
+    ids: SortedIds
+    records: Array
+    """See `Places`; the number of a pack is the same wherever an index file names it."""
+    first: Array
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def blob(self, number: int, blob_type: BlobType) -> PackedBlob:
+        """One entry as a value."""
+        _, offset, length, uncompressed = self.records[number].item()
+        return PackedBlob(blob_type, self.ids.ids(np.array([number])), offset, length, uncompressed)
 
 
 class _Table:
     """The blobs of one type."""
 
     def __init__(self) -> None:
-        self._pending: dict[bytes, tuple[int, int, int, int]] = {}
+        self._pending: dict[bytes, Place] = {}
+        self._again: list[tuple[bytes, Place]] = []  # pending too, of blobs that the dictionary has
         self._runs: list[_Run] = []
 
     def __len__(self) -> int:
-        return len(self._pending) + sum(len(run.heads) for run in self._runs)
+        return len(self._pending) + len(self._again) + sum(len(run.ids) for run in self._runs)
 
     def add(self, blob: PackedBlob, pack: int) -> None:
-        self._pending[blob.id] = (pack, blob.offset, blob.length, blob.uncompressed_length)
-        if len(self._pending) >= _PENDING:
+        place = (pack, blob.offset, blob.length, blob.uncompressed_length)
+        if blob.id in self._pending:
+            self._again.append((blob.id, place))
+        else:
+            self._pending[blob.id] = place
+        if len(self._pending) + len(self._again) >= _PENDING:
             self._freeze()
 
-    def find(self, blob_id: bytes) -> tuple[int, int, int, int] | None:
+    def find(self, blob_id: bytes) -> Place | None:
         if (place := self._pending.get(blob_id)) is not None:
             return place
-        found = self._search(blob_id)
-        if found is None:
-            return None
-        pack, offset, length, uncompressed = found[0].places[found[1]].item()
-        return pack, offset, length, uncompressed
+        for run in self._runs:
+            if (position := run.ids.position(blob_id)) is not None:
+                pack, offset, length, uncompressed = run.places[position].item()
+                return pack, offset, length, uncompressed
+        return None
 
     def has(self, blob_id: bytes) -> bool:
-        return blob_id in self._pending or self._search(blob_id) is not None
-
-    def _search(self, blob_id: bytes) -> tuple[_Run, int] | None:
-        head, tail = int.from_bytes(blob_id[:_HEAD], "big"), blob_id[_HEAD:]
-        for run in self._runs:
-            position = int(run.heads.searchsorted(np.uint64(head)))  # the function of this name takes twice the time
-            while position < len(run.heads) and run.heads[position] == head:
-                if run.tails[position].tobytes() == tail:
-                    return run, position
-                position += 1
-        return None
+        return blob_id in self._pending or any(run.ids.position(blob_id) is not None for run in self._runs)
 
     def has_all(self, ids: bytes) -> bool:
         self._freeze()
-        heads, tails = _split(ids)
+        heads, tails = split(ids)
         for run in self._runs:
-            found, _ = run.search(heads, tails)
+            found, _ = run.ids.search(heads, tails)
             heads, tails = heads[~found], tails[~found]
         return not len(heads)
 
     def places(self, ids: bytes) -> Array:
         self._freeze()
-        heads, tails = _split(ids)
+        heads, tails = split(ids)
         places = np.zeros(len(heads), dtype=_PLACE)
         missing = np.ones(len(heads), dtype=bool)
         for run in self._runs:
             asked = np.flatnonzero(missing)
-            found, positions = run.search(heads[asked], tails[asked])
+            found, positions = run.ids.search(heads[asked], tails[asked])
             places[asked[found]] = run.places[positions[found]]
             missing[asked[found]] = False
         if missing.any():
@@ -159,15 +148,49 @@ class _Table:
             raise CorruptDataError(f"{int(missing.sum())} blobs are in no index, the first is {lost}")
         return places
 
+    def entries(self, canonical: Array) -> Entries:
+        self._freeze()
+        run = self._runs.pop() if self._runs else _Run.of(b"", np.zeros(0, dtype=_PLACE))
+        while self._runs:  # the small ones first
+            run = self._runs.pop().merged(run)
+        run.places["pack"] = canonical[run.places["pack"]]
+        run, first = _in_full_order(run)
+        self._runs = [run]
+        return Entries(run.ids, run.places, first)
+
     def _freeze(self) -> None:
         if not self._pending:
             return
-        places = np.array(list(self._pending.values()), dtype=_PLACE)
-        self._runs.append(_Run.of(b"".join(self._pending), places))
-        self._pending = {}
-        while len(self._runs) > 1 and len(self._runs[-2].heads) < 2 * len(self._runs[-1].heads):
+        ids = b"".join((*self._pending, *(blob_id for blob_id, _ in self._again)))
+        places = np.array([*self._pending.values(), *(place for _, place in self._again)], dtype=_PLACE)
+        self._runs.append(_Run.of(ids, places))
+        self._pending, self._again = {}, []
+        while len(self._runs) > 1 and len(self._runs[-2].ids) < 2 * len(self._runs[-1].ids):
             last = self._runs.pop()
             self._runs[-1] = self._runs[-1].merged(last)
+
+
+def _in_full_order(run: _Run) -> tuple[_Run, Array]:
+    """By the whole id, then by pack and offset; without what several index files say alike. And `Entries.first`."""
+    heads, tails, places = run.ids.heads, run.ids.tails, run.places
+    first = np.ones(len(heads), dtype=bool)
+    equal = heads[1:] == heads[:-1]
+    if not equal.any():
+        return run, first
+    rows = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False))  # those that begin like a neighbour
+    words = np.ascontiguousarray(tails[rows]).view(">u8")
+    some = places[rows]
+    order = np.lexsort((some["offset"], some["pack"], words[:, 2], words[:, 1], words[:, 0], heads[rows]))
+    words, some = words[order], some[order]
+    tails[rows], places[rows] = tails[rows][order], some
+    as_before = (heads[rows][1:] == heads[rows][:-1]) & (words[1:] == words[:-1]).all(axis=1)
+    first[rows[1:][as_before]] = False
+    said_before = rows[1:][as_before & (some[1:] == some[:-1])]
+    if not len(said_before):
+        return run, first
+    kept = np.ones(len(heads), dtype=bool)
+    kept[said_before] = False
+    return _Run(SortedIds(heads[kept], tails[kept]), places[kept]), first[kept]
 
 
 class Index:
@@ -179,6 +202,11 @@ class Index:
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
+
+    @property
+    def pack_count(self) -> int:
+        """How many were added; their numbers are those below."""
+        return len(self._packs)
 
     def packs(self) -> Iterator[bytes]:
         """The ids of all packs, as often as they were added."""
@@ -213,3 +241,14 @@ class Index:
     def pack_id(self, number: int) -> bytes:
         """The id of a pack from its number in `places`."""
         return self._packs[number]
+
+    def first_numbers(self) -> Array:
+        """For each pack, by number, the number it was added under the first time."""
+        if not self._packs:
+            return np.zeros(0, dtype=np.uint32)
+        _, first, inverse = np.unique(np.array(self._packs, dtype="S32"), return_index=True, return_inverse=True)
+        return first[inverse].astype(np.uint32)
+
+    def entries(self, blob_type: BlobType) -> Entries:
+        """All of one type, without a copy: nothing may be added while they are used."""
+        return self._tables[blob_type].entries(self.first_numbers())

@@ -20,7 +20,8 @@ _PLAIN = struct.Struct("<BI")
 _COMPRESSED = struct.Struct("<BII")
 _LENGTH = struct.Struct("<I")
 _TYPES = (BlobType.DATA, BlobType.TREE)
-MAX_ENTRY_SIZE = _COMPRESSED.size + ID_SIZE
+PLAIN_ENTRY_SIZE = _PLAIN.size + ID_SIZE
+MAX_ENTRY_SIZE = COMPRESSED_ENTRY_SIZE = _COMPRESSED.size + ID_SIZE
 
 
 def header_size(entries: int) -> int:

@@ -173,6 +173,17 @@ def decode_tree(data: bytes) -> list[Node]:
     return [_decode_node(fields, contents) for fields in gojson.parse_object(rest).objects("nodes")]
 
 
+def tree_references(data: bytes) -> tuple[bytes, bytes]:
+    """The data blobs and the trees that its nodes need, packed; CorruptDataError when it is not a tree.
+
+    Names and attributes are not looked at: whoever asks wants to keep what is needed, not to use it.
+    """
+    rest, contents = _take_out_long_contents(data)
+    nodes = gojson.parse_object(rest).objects("nodes")
+    subtrees = (node.id("subtree") for node in nodes)
+    return b"".join(_decode_content(node, contents) for node in nodes), b"".join(filter(None, subtrees))
+
+
 def _take_out_long_contents(data: bytes) -> tuple[bytes, list[bytes]]:
     """The JSON with each long content replaced by its place in the returned list.
 

@@ -16,7 +16,7 @@ from icebrick.repository.crypto import Key
 from icebrick.repository.ids import ID_SIZE, BlobType, digest
 from icebrick.repository.index import Index
 from icebrick.repository.unpacked import save_unpacked
-from icebrick.testing.faults import Fault, FaultyBackend, Op
+from icebrick.testing.faults import Fault, FaultyBackend, Kind, Op
 from icebrick.testing.repositories import empty_repository
 
 DATA, TREE = BlobType.DATA, BlobType.TREE
@@ -138,6 +138,21 @@ def test_damage_is_told_by_the_blobs_name_and_others_are_still_read(store: BlobS
     assert store.load(DATA, digest(noise(100, 1))) == noise(100, 1)
 
 
+@pytest.mark.parametrize("read", ["load", "load_many"])
+def test_a_blob_read_wrongly_once_is_read_again(store: BlobStore, backend: Loads, key: Key, read: str) -> None:
+    contents = [noise(1000, seed) for seed in range(3)]
+    save(store, *contents)
+    faulty = FaultyBackend(backend, [])
+    reading = load_blobstore(faulty, key)
+    plan = [Fault(Op.LOAD, faulty.calls(Op.LOAD) + 1, Kind.WRONG)]
+    faulty._plan = {(fault.op, fault.call): fault for fault in plan}
+    if read == "load":
+        assert reading.load(DATA, digest(contents[0])) == contents[0]
+    else:
+        assert load_many(reading, *contents) == contents
+    assert faulty.met == plan
+
+
 def test_an_index_that_points_to_another_place_is_found_out(store: BlobStore, backend: Loads, key: Key) -> None:
     save(store, noise(100, 1), noise(100, 2))
     (info,) = backend.list_files(FileType.PACK)
@@ -215,7 +230,7 @@ def test_a_broken_index_file_is_named_with_what_mends_it(backend: Loads, broken:
     with pytest.raises(CorruptDataError, match=f"index/{broken} is damaged: not an index file") as caught:
         load_blobstore(backend, key)
     assert caught.value.hint is not None
-    assert "rebuild-index" in caught.value.hint
+    assert "icebrick repair index" in caught.value.hint
 
 
 @pytest.mark.damages_repository("an index file is noise")
