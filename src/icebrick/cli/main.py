@@ -30,6 +30,7 @@ COMMANDS = {
     "dump": ("icebrick.cli.dump", "Write a file of a snapshot to standard output."),
     "restore": ("icebrick.cli.restore", "Restore volumes in the cloud, or an image or files to this host."),
     "run": ("icebrick.cli.run", "Do what a job says: a JSON file, or standard input."),
+    "forget": ("icebrick.cli.forget", "Forget snapshots by rules, or by their ids."),
     "check": ("icebrick.cli.check", "Look for damage in the repository."),
     "check-backend": ("icebrick.cli.check_backend", "Find out whether a storage medium does what a repository needs."),
     "cleanup": ("icebrick.cli.cleanup", "Remove what killed runs left in the cloud."),

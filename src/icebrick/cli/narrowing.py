@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from icebrick.errors import UsageError
+from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.naming import image_path, volume_path
 from icebrick.workflow.select import LATEST, Narrowing, Selection, parse_moment
 
@@ -35,6 +37,34 @@ def narrowed(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """The same, and of which hosts; of any when `hosts` is empty."""
+
+    narrowing: Narrowing
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether the command line narrows nothing down."""
+        return self == Filter(Narrowing())
+
+    def takes(self, snapshot: Snapshot) -> bool:
+        return self.narrowing.takes(snapshot) and (not self.hosts or snapshot.hostname in self.hosts)
+
+
+def filtered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command these options and those of any snapshots, not only ours; its function gets `wanted`."""
+
+    @functools.wraps(function)
+    def with_filter(*, narrowing: Narrowing, hosts: tuple[str, ...], paths: tuple[str, ...], **others: Any) -> Any:
+        return function(wanted=Filter(Narrowing((*narrowing.paths, *paths), narrowing.tags), hosts), **others)
+
+    host = click.option("--host", "hosts", metavar="HOST", multiple=True, help="Only of this host; repeatable.")
+    path = click.option("--path", "paths", metavar="PATH", multiple=True, help="Only of this path; repeatable.")
+    return narrowed(host(path(with_filter)))
 
 
 def selecting(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -48,10 +48,11 @@ def snapshot_line(snapshot: Snapshot) -> str:
     """Which one it is, for people."""
     name = tagged(snapshot.tags, NAME)
     called = f" ({name})" if name else ""
-    return f"snapshot {(snapshot.id or '')[:8]} of {', '.join(snapshot.paths)}{called}, {_moment(snapshot)}"
+    return f"snapshot {(snapshot.id or '')[:8]} of {', '.join(snapshot.paths)}{called}, {moment_text(snapshot)}"
 
 
-def _moment(snapshot: Snapshot) -> str:
+def moment_text(snapshot: Snapshot) -> str:
+    """When it was made, in local time."""
     return f"{snapshot.time.to_datetime().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
@@ -60,7 +61,7 @@ def _text(snapshots: list[Snapshot]) -> str:
     rows = [
         (
             (snapshot.id or "")[:8],
-            _moment(snapshot),
+            moment_text(snapshot),
             snapshot.hostname,
             ", ".join(snapshot.paths),
             tagged(snapshot.tags, MODE) or "",
@@ -79,7 +80,7 @@ def _points_text(points: Sequence[RestorePoint]) -> Iterator[str]:
             (
                 point.group_id,
                 point.group_snapshot_id,
-                _moment(point.members[0]),
+                moment_text(point.members[0]),
                 f"{len(point.members)} of {'?' if point.size is None else point.size}",
                 "complete" if point.is_complete else "incomplete",
             )

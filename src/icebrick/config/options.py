@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from icebrick.backend.location import SCHEMES, Location, parse_location
+from icebrick.config.keep import KEEP_OPTIONS
 from icebrick.config.option import (
     ADDRESS,
     COUNT,
@@ -378,6 +379,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     CACHE,
     CACHE_DIR,
     CACHE_SIZE,
+    *KEEP_OPTIONS,
     CLOUD_NAME,
     ENGINE_REPOSITORY,
     ENGINE_CLOUD,

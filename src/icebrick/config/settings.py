@@ -16,7 +16,9 @@ from icebrick.config.file import ConfigFile, find_config_file, load_config_file,
 from icebrick.config.job import Job
 from icebrick.config.option import Option
 from icebrick.config.resolve import Resolved, Resolver, Sources
+from icebrick.config.retention import retention_policy
 from icebrick.errors import UsageError
+from icebrick.repository.retention import Policy
 from icebrick.secret import Secret
 
 PROJECT_FIELD = "{project_id}"
@@ -94,6 +96,8 @@ class Settings:
     file: Path | None
     repository: RepositorySettings
     cloud: CloudSettings
+    retention: Policy
+    """The repository's: empty when no source says any."""
     to_cloud: CloudSettings | None
     """Of a restore to another cloud."""
     engine: EngineSettings
@@ -120,6 +124,7 @@ def load_settings(
     return Settings(
         file=path,
         repository=_repository(resolver, repository_section, environment),
+        retention=retention_policy(resolver, repository_section),
         cloud=CloudSettings(cloud=resolver.get(options.CLOUD_NAME, cloud_section)),
         to_cloud=None if engine.to_cloud is None else _other_cloud(config, engine.to_cloud),
         engine=engine,
