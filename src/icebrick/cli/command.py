@@ -24,6 +24,7 @@ class Given:
     json: bool = False
     quiet: bool = False
     verbosity: int = 0
+    no_lock: bool = False
     stop: Stop = field(default_factory=Stop)
     """Asked for by signals."""
 

@@ -8,7 +8,7 @@ from icebrick.cli.command import command
 from icebrick.cli.invocation import this_invocation
 from icebrick.cli.narrowing import selecting
 from icebrick.cli.output import write_stdout
-from icebrick.cli.repository import opened_images
+from icebrick.cli.repository import lockless, opened_images
 from icebrick.repository.treecache import TreeCache
 from icebrick.workflow.archive import dump_archive
 from icebrick.workflow.browse import dump_file, find_path
@@ -26,6 +26,7 @@ icebrick -r /srv/backup dump 4f0b9f6e /files/etc --archive tar | tar -tv
 @selecting
 @click.argument("path", metavar="PATH")
 @click.option("--archive", type=click.Choice(["tar"]), help="Write a directory, as an archive of this kind.")
+@lockless
 def dump(path: str, archive: str | None, selection: Selection, narrowing: Narrowing) -> None:
     """Write a file of a snapshot to standard output.
 

@@ -11,7 +11,7 @@ from icebrick.cli.entries import fail_if_unreadable, tell_entry
 from icebrick.cli.invocation import this_invocation
 from icebrick.cli.narrowing import narrowed
 from icebrick.cli.output import Output
-from icebrick.cli.repository import opened_images
+from icebrick.cli.repository import lockless, opened_images
 from icebrick.cli.snapshots import snapshot_line
 from icebrick.engine.file.select import select
 from icebrick.repository.snapshot import Snapshot
@@ -31,6 +31,7 @@ icebrick -r /srv/backup find '/files/home/*/.ssh' --snapshot latest --json
 @click.option("--snapshot", "wanted", metavar="latest|ID", multiple=True, help="Only in this snapshot; repeatable.")
 @narrowed
 @click.option("-l", "--long", is_flag=True, help="Tell permissions, owner, group, size and time, too.")
+@lockless
 def find(patterns: tuple[str, ...], wanted: tuple[str, ...], narrowing: Narrowing, *, long: bool) -> None:
     """Find files in all snapshots.
 

@@ -30,6 +30,8 @@ class Invocation:
     progress: Progress
     stop: Stop
     """Whoever begins something looks whether it is asked for."""
+    no_lock: bool = False
+    """Those who only read the repository take no lock."""
 
 
 def this_invocation(*, stdout_is_data: bool = False, job: Job | None = None) -> Invocation:
@@ -41,7 +43,7 @@ def this_invocation(*, stdout_is_data: bool = False, job: Job | None = None) -> 
     file = None if given.config is None else Path(given.config).expanduser()
     settings = load_settings(given.values, os.environ, file=file, job=job)
     output = Output(as_json=given.json, quiet=given.quiet)
-    return Invocation(settings, output, _progress(given, output), given.stop)
+    return Invocation(settings, output, _progress(given, output), given.stop, given.no_lock)
 
 
 def _progress(given: Given, output: Output) -> Progress:

@@ -8,7 +8,7 @@ from icebrick.cli.command import command
 from icebrick.cli.entries import fail_if_unreadable, tell_entry
 from icebrick.cli.invocation import this_invocation
 from icebrick.cli.narrowing import selecting
-from icebrick.cli.repository import opened_images
+from icebrick.cli.repository import lockless, opened_images
 from icebrick.cli.snapshots import snapshot_line, snapshot_record
 from icebrick.repository.treecache import TreeCache
 from icebrick.workflow.browse import Search, find_path, list_directory
@@ -26,6 +26,7 @@ icebrick -r /srv/backup ls 4f0b9f6e /files --recursive --json
 @click.argument("path", metavar="[PATH]", default="/")
 @click.option("-l", "--long", is_flag=True, help="Tell permissions, owner, group, size and time, too.")
 @click.option("--recursive", is_flag=True, help="List all that is below, too.")
+@lockless
 def ls(path: str, selection: Selection, narrowing: Narrowing, *, long: bool, recursive: bool) -> None:
     """List what is in a snapshot.
 

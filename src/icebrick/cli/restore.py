@@ -8,6 +8,7 @@ import click
 
 from icebrick.cli.command import command, refuse_all_but, said, settings_for, take_back
 from icebrick.cli.invocation import this_invocation
+from icebrick.cli.repository import lockless
 from icebrick.cli.restore_volumes import restore_volumes
 from icebrick.cli.target import restore_to_target
 from icebrick.config.options import (
@@ -60,6 +61,7 @@ icebrick -r /srv/backup restore --snapshot 4f0b9f6e --target /srv/web1 --include
     help="With --target DIRECTORY: only files like this, and not those of an --exclude; repeatable.",
 )
 @click.option("--force", is_flag=True, help="Replace the target file, or overwrite the target device.")
+@lockless
 @click.option("--receipt", type=Path, metavar="FILE", help="Write what --verify found to this file, as JSON.")
 def restore(
     image_name: str | None,
@@ -92,6 +94,7 @@ def restore(
             "--host": host,
             "--force": force,
             "--include": include,
+            "--no-lock": invocation.no_lock,
         }.items():
             if value:
                 raise UsageError(f"{what} needs a --target")

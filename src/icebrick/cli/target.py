@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from icebrick.app import image_run
 from icebrick.attach.device import open_image
 from icebrick.cli.invocation import Invocation
 from icebrick.cli.output import Output, counted, size_text, write_stdout
-from icebrick.cli.repository import lock_wait, opened_repository
+from icebrick.cli.repository import opened_images
 from icebrick.cli.restored import keep_receipt, keeping_receipt_of_mismatches, tell_restored
 from icebrick.engine.block.image import find_image
 from icebrick.engine.block.restore import dump_image
@@ -17,7 +17,7 @@ from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.errors import IncompleteError, UsageError
 from icebrick.progress import Progress
 from icebrick.repository.snapshot import Snapshot
-from icebrick.run import Run
+from icebrick.run import Run, new_run
 from icebrick.workflow.images import Images
 from icebrick.workflow.report import RestoreReport, to_json
 from icebrick.workflow.request import TargetRequest
@@ -49,10 +49,8 @@ def restore_to_target(invocation: Invocation, request: TargetRequest, receipt: P
 def _restore(invocation: Invocation, request: TargetRequest) -> RestoreReport | FilesReport | None:
     """There is nothing to report of what went to standard output."""
     progress = invocation.progress
-    with (
-        opened_repository(invocation) as repository,
-        image_run(repository, progress, lock_wait=lock_wait(invocation)) as (run, images),
-    ):
+    run = new_run(datetime.now(UTC))
+    with opened_images(invocation) as images:
         snapshot = _choose(request, images)
         image = find_image(images.store, snapshot.tree)
         if image is None:

@@ -1,8 +1,8 @@
 """Does the repository hold everything its snapshots need, and is all of it whole?
 
 Without reading the packs: every other file is opened, every pack has the size that the index says, every tree is
-loaded and every blob it names is in the index, with the right size. With `read_data` every pack is read as well:
-its hash, its header, and each blob decrypted, decompressed and hashed.
+loaded and every blob it names is in the index, with the right size. With `read_data` every pack is read as well, or
+those of a subset: its hash, its header, and each blob decrypted, decompressed and hashed.
 
 Memory: the index, some 200 bytes for each pack, the ids of all trees, and at most eight packs at once.
 """
@@ -24,6 +24,7 @@ from icebrick.errors import (
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.checkreport import CheckReport, Findings
+from icebrick.repository.checksubset import ALL, Subset
 from icebrick.repository.configfile import load_config
 from icebrick.repository.keyfile import load_key_file
 from icebrick.repository.lockfile import load_lock_file
@@ -35,7 +36,11 @@ __all__ = ["CheckReport", "check_repository"]
 
 
 def check_repository(
-    repository: Repository, *, read_data: bool = False, progress: Progress = NO_PROGRESS
+    repository: Repository,
+    *,
+    read_data: bool = False,
+    subset: Subset | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> CheckReport:
     """Everything that is wrong is in the report; an error is raised only when the storage cannot be read.
 
@@ -49,8 +54,8 @@ def check_repository(
     packs.compare_sizes()
     trees = TreeCheck(BlobStore(repository.backend, repository.key, packs.index), findings)
     trees.visit_all(_root_trees(repository, snapshot_ids, findings), progress)
-    if read_data:
-        packs.read_packs(progress)
+    if read_data or subset is not None:
+        packs.read_packs(progress, subset or ALL)
     return CheckReport(
         findings.problems,
         findings.hints,
@@ -59,6 +64,7 @@ def check_repository(
         packs=packs.packs,
         trees=trees.trees,
         bytes_read=packs.bytes_read,
+        packs_read=packs.packs_read,
     )
 
 

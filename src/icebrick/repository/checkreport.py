@@ -28,6 +28,7 @@ class CheckReport:
     packs: int
     trees: int
     bytes_read: int
+    packs_read: int = 0
 
 
 class Findings:
@@ -40,7 +41,8 @@ class Findings:
         self._hints: list[str] = []
 
     def problem(self, message: str) -> None:
-        log.error("%s", message)
+        """Whoever asked for the check tells of it; the log is for those who want to see it come."""
+        log.info("problem=%s", message)
         with self._lock:
             if len(self._problems) < MAX_PROBLEMS:
                 self._problems.append(message)

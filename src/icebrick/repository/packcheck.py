@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from icebrick.parallel import Pool, Workers
 from icebrick.progress import Progress
 from icebrick.repository.blob import BlobDecoder, PackedBlob
 from icebrick.repository.checkreport import DAMAGE, Findings
+from icebrick.repository.checksubset import ALL, Subset
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType
 from icebrick.repository.index import Index
@@ -66,6 +68,7 @@ class PackCheck:
         self.index = Index()
         self.index_files = 0
         self.bytes_read = 0
+        self.packs_read = 0
 
     @property
     def packs(self) -> int:
@@ -118,10 +121,12 @@ class PackCheck:
         for pack_id in self._stored.keys() - self._indexed.keys():
             self._findings.hint(f"pack {pack_id.hex()} is in no index")
 
-    def read_packs(self, progress: Progress) -> None:
-        """Everything in every pack that is stored, in an index or not."""
+    def read_packs(self, progress: Progress, subset: Subset = ALL) -> None:
+        """Everything in every pack of the subset that is stored, in an index or not."""
+        chosen = subset.choose(self._stored, random.SystemRandom())
+        size = sum(self._stored[pack_id] for pack_id in chosen)
         decoders = Pool(lambda: BlobDecoder(self._key))
-        with progress.task("read packs", total=sum(self._stored.values()), unit="B") as task:
+        with progress.task("read packs", total=size, unit="B") as task:
 
             def read(pack_id: bytes) -> None:
                 with decoders.borrow() as decoder:
@@ -129,9 +134,9 @@ class PackCheck:
                 task.advance(self._stored[pack_id])
 
             with Workers(read, threads=min(self._backend.connections, MAX_READERS), name="check") as workers:
-                for pack_id in sorted(self._stored):
+                for pack_id in chosen:
                     workers.put(pack_id)
-        self.bytes_read = sum(self._stored.values())
+        self.bytes_read, self.packs_read = size, len(chosen)
 
     def _read_pack(self, pack_id: bytes, decoder: BlobDecoder) -> None:
         indexed = self._indexed.get(pack_id)

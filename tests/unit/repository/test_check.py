@@ -62,6 +62,7 @@ def test_a_whole_repository_has_no_problems_and_is_counted(repository: Repositor
         packs=len(packs),
         trees=4,
         bytes_read=sum(info.size for info in packs) if read_data else 0,
+        packs_read=len(packs) if read_data else 0,
     )
 
 
