@@ -17,11 +17,15 @@ from icebrick.backend.base import FileType, Handle
 TEMP_MARK = "-tmp-"
 """Stands between a file's name and random digits while a save is under way; restic's local backend does the same."""
 
+SFTP_TEMP_MARK = "-restic-temp-"
+"""The same in restic's SFTP backend."""
+
 STALE_AFTER = timedelta(days=1)
 """Age at which no save can still be using a temporary file: saving one file takes seconds, minutes at worst."""
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9a-f]{2}")
+_TEMPORARY = re.compile(rf"({FileType.CONFIG.value}|{_ID.pattern})({TEMP_MARK}|{SFTP_TEMP_MARK}).*", re.DOTALL)
 
 
 def is_id(name: str) -> bool:
@@ -36,8 +40,7 @@ def is_pack_directory(name: str) -> bool:
 
 def is_temporary(name: str) -> bool:
     """Whether `name` is what a save calls its file until it is whole."""
-    final, mark, _ = name.partition(TEMP_MARK)
-    return bool(mark) and (final == FileType.CONFIG.value or is_id(final))
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def path_of(handle: Handle) -> str:
