@@ -97,7 +97,8 @@ class BlobStore:
         CorruptDataError when one is damaged, or the pack is not there.
         """
         with self._index_lock:
-            handle = _pack_handle(self._index.pack_id(pack))
+            trees = bool(blobs) and blobs[0].type is BlobType.TREE
+            handle = _pack_handle(self._index.pack_id(pack), trees=trees)
         with self._decoders.borrow() as decoder:
             for first, last in _coalesce(blobs):
                 start, end = blobs[first].offset, max(blob.end for blob in blobs[first:last])

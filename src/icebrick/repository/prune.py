@@ -24,12 +24,12 @@ from icebrick.repository.blobwriter import BlobWriter, open_writer
 from icebrick.repository.ids import BlobType
 from icebrick.repository.packwriter import PackWriter
 from icebrick.repository.prunemarks import MarkedEntries, by_pack
-from icebrick.repository.pruneplan import PruneFigures, PruneOptions, PrunePlan, plan_prune
+from icebrick.repository.pruneplan import Amount, PruneFigures, PruneOptions, PrunePlan, plan_prune
 from icebrick.repository.reindex import remove_files, rewritten, save_index_files
 from icebrick.repository.repository import Repository
 from icebrick.repository.sortedids import Array, SortedIds
 
-__all__ = ["PruneFigures", "PruneOptions", "PrunePlan", "PruneResult", "execute_prune", "plan_prune"]
+__all__ = ["Amount", "PruneFigures", "PruneOptions", "PrunePlan", "PruneResult", "execute_prune", "plan_prune"]
 
 MAX_REPACKERS = 8
 
