@@ -23,6 +23,10 @@ def open_backend(location: Location, options: BackendOptions | None = None) -> B
             return _local(location)
         case "mem":
             return _memory(location)
+        case "rest":
+            return _rest(location, options)
+        case "rclone":
+            return _rclone(location, options)
         case scheme:
             raise UsageError(f"no backend for {scheme} in this version")
 
@@ -37,3 +41,15 @@ def _memory(location: Location) -> Backend:
     if location.address:
         raise UsageError(f"the repository location {location.scheme}: takes no address")
     return MemoryBackend()
+
+
+def _rest(location: Location, options: BackendOptions) -> Backend:
+    from icebrick.backend.rest import open_rest  # noqa: PLC0415
+
+    return open_rest(location, options)
+
+
+def _rclone(location: Location, options: BackendOptions) -> Backend:
+    from icebrick.backend.rclone import open_rclone  # noqa: PLC0415
+
+    return open_rclone(location, options)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from icebrick.errors import UsageError
 
+_MOST_CONNECTIONS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
@@ -34,3 +36,11 @@ class BackendOptions:
                 raise UsageError(f"unknown option {name}", hint=f"Known for {scheme}: {names}.")
             found[key] = value
         return found
+
+
+def connections_of(values: Mapping[str, str], default: int) -> int:
+    """What the option `connections` of a medium says."""
+    text = values.get("connections", str(default))
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_CONNECTIONS:
+        raise UsageError(f"connections must be a number from 1 to {_MOST_CONNECTIONS}, not {text}")
+    return int(text)

@@ -14,3 +14,12 @@ def range_length(info: FileInfo, offset: int, length: int | None) -> int:
     if end > info.size:
         raise ShortReadError(f"{info.handle} has {info.size} bytes, not the {end} that were asked for")
     return end - offset
+
+
+def range_header(offset: int, length: int | None) -> str | None:
+    """HTTP's words for a range of at least a byte; None for one that is empty, which HTTP cannot ask for."""
+    if offset < 0 or (length is not None and length < 0):
+        raise ValueError(f"negative range: offset {offset}, length {length}")
+    if length is None:
+        return f"bytes={offset}-"
+    return f"bytes={offset}-{offset + length - 1}" if length else None
