@@ -7,18 +7,20 @@ JOBS ?= 2
 RUNS ?= 200
 SEED ?= 0
 TESTS ?= tests
-REQUIRE ?= restic,cinder,root,xfs,fuse
+REQUIRE ?= restic,cinder,root,xfs,fuse,sshd,vsftpd,rclone,swift,seaweedfs
 
 # mkfs and losetup are there, but not on everybody's PATH
 export PATH := $(PATH):/usr/sbin:/sbin
 export ICEBRICK_DEVCLOUD_VENV ?= $(CURDIR)/.venv-devcloud
+export ICEBRICK_SERVERS_VENV ?= $(CURDIR)/.venv-servers
 
 # Loop devices and mounts need root.
 ifneq ($(shell id -u),0)
-AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)"
+AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)" \
+    ICEBRICK_SERVERS_VENV="$(ICEBRICK_SERVERS_VENV)"
 endif
 
-.PHONY: help demo test check format bench kill-matrix storm docs clean setup
+.PHONY: help demo test check format bench kill-matrix storm docs clean setup setup-servers
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,7 +29,7 @@ help: ## list the targets
 demo: setup ## back up a volume, destroy it, restore it, prove it: on a real Cinder
 	@$(AS_ROOT) $(PYTHON) -m demo
 
-test: setup ## run every test (TESTS=path for some, JOBS=n at a time)
+test: setup-servers ## run every test (TESTS=path for some, JOBS=n at a time)
 	$(AS_ROOT) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --require=$(REQUIRE) $(TESTS)
 
 check: setup ## formatting, lint, types, layers, sizes
@@ -41,7 +43,7 @@ format: setup ## format the code and mend what can be mended
 	.venv/bin/ruff format $(PRESENT)
 	.venv/bin/ruff check --fix $(PRESENT)
 
-bench: setup ## measure against stock restic, as a table and as JSON
+bench: setup-servers ## measure against stock restic, as a table and as JSON
 	$(AS_ROOT) $(PYTHON) -m bench
 	$(AS_ROOT) $(PYTHON) -m bench.files
 
@@ -55,9 +57,13 @@ docs: setup ## make the generated pages again
 	$(PYTHON) tools/generate_docs.py
 
 clean: ## remove environments, caches and everything else that was made here
-	$(AS_ROOT) rm -rf .venv .venv.lock .venv-devcloud .venv-devcloud.lock build dist \
+	$(AS_ROOT) rm -rf .venv .venv.lock \
+	    .venv-devcloud .venv-devcloud.lock .venv-servers .venv-servers.lock build dist \
 	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	$(AS_ROOT) find $(PRESENT) -name __pycache__ -prune -exec rm -rf {} +
 
 setup: ## install what is missing: Debian packages, .venv, .venv-devcloud (the others do it first)
 	@python3 tools/setup.py
+
+setup-servers: ## install also what storage servers need: further Debian packages, .venv-servers (test and bench do it)
+	@python3 tools/setup.py servers

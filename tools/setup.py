@@ -1,5 +1,7 @@
 """Install what the project needs and this machine does not have: Debian packages, .venv, the devcloud's environment.
 
+With the word `servers`, also the storage servers that the tests use, and their environment.
+
 Runs on the system's own Python before anything is installed, so it uses nothing but the standard library and those
 modules of ours that do the same. Where all is there, it does nothing and says nothing.
 """
@@ -13,15 +15,17 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
 VENV = ROOT / ".venv"
 DEVCLOUD_VENV = Path(os.environ.get("ICEBRICK_DEVCLOUD_VENV", ROOT / ".venv-devcloud"))
+SERVERS_VENV = Path(os.environ.get("ICEBRICK_SERVERS_VENV", ROOT / ".venv-servers"))
 LOCK_FILE = ROOT / "requirements-dev.lock"
 
 PROGRAMS = {
@@ -34,6 +38,21 @@ PROGRAMS = {
     "fsfreeze": "util-linux",
 }
 """Programs and the Debian packages that have them."""
+
+SERVER_PROGRAMS = {
+    "rclone": "rclone",
+    "ssh": "openssh-client",  # what stock restic reaches an SFTP server with
+    "sshd": "openssh-server",
+    "vsftpd": "vsftpd",
+    "memcached": "memcached",  # Swift keeps tokens in it
+}
+"""The same for tests of storage media."""
+
+DAEMONS = {"openssh-server": "ssh", "vsftpd": "vsftpd", "memcached": "memcached"}
+"""Packages that bring a server that starts with the machine, and what systemd calls it."""
+
+DAEMON_POLICY = Path("/usr/sbin/policy-rc.d")
+"""Debian's packages ask this program whether they may start a server."""
 
 PYTHON_MODULES = {"ensurepip": "python3-venv"}
 """Parts of Python that Debian packages apart."""
@@ -49,8 +68,12 @@ class SetupError(Exception):
 def main() -> int:
     try:
         check_python()
-        install_packages(missing_packages())
-        make_environments()
+        if "servers" in sys.argv[1:]:
+            install_packages(missing_packages(PROGRAMS | SERVER_PROGRAMS))
+            make_environments([make_venv, make_devcloud_venv, make_servers_venv])
+        else:
+            install_packages(missing_packages(PROGRAMS))
+            make_environments([make_venv, make_devcloud_venv])
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -62,10 +85,10 @@ def check_python() -> None:
         raise SetupError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages of what is not installed, sorted."""
+def missing_packages(programs: Mapping[str, str]) -> list[str]:
+    """The Debian packages of those programs that are not installed, sorted."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
-    packages = {package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None}
+    packages = {package for program, package in programs.items() if shutil.which(program, path=path) is None}
     packages |= {package for module, package in PYTHON_MODULES.items() if importlib.util.find_spec(module) is None}
     return sorted(packages)
 
@@ -77,10 +100,33 @@ def install_packages(packages: Sequence[str]) -> None:
     names = " ".join(packages)
     if shutil.which("apt-get") is None:
         raise SetupError(f"no apt-get here; install by hand what Debian has in these packages: {names}")
-    apt = [*_as_root(names), "apt-get", "-o", "DPkg::Lock::Timeout=120"]
-    with step(f"install {names}"):
+    root = _as_root(names)
+    apt = [*root, "apt-get", "-o", "DPkg::Lock::Timeout=120"]
+    with step(f"install {names}"), daemons_kept_off(packages, root):
         run([*apt, "-q", "update"], "apt-get update")
         run([*apt, "-q", "-y", "--no-install-recommends", "install", *packages], "apt-get install")
+
+
+@contextmanager
+def daemons_kept_off(packages: Sequence[str], root: Sequence[str]) -> Iterator[None]:
+    """Servers that are installed in the block do not start, neither now nor with the machine: tests start their own.
+
+    `root` are the words before a command that needs root.
+    """
+    units = [DAEMONS[package] for package in packages if package in DAEMONS]
+    if not units:
+        yield
+        return
+    with ExitStack() as undo:
+        if not DAEMON_POLICY.exists():
+            policy = undo.enter_context(tempfile.NamedTemporaryFile("w"))
+            policy.write("#!/bin/sh\n# Of Icebrick's setup, and needed only as long as that runs.\nexit 101\n")
+            policy.flush()
+            undo.callback(run, [*root, "rm", "-f", str(DAEMON_POLICY)], "allowing servers again")
+            run([*root, "install", "-m", "755", policy.name, str(DAEMON_POLICY)], "forbidding servers to start")
+        yield
+        if shutil.which("systemctl") is not None:
+            run([*root, "systemctl", "disable", *units], "systemctl disable")
 
 
 def _as_root(names: str) -> list[str]:
@@ -93,33 +139,42 @@ def _as_root(names: str) -> list[str]:
     return ["sudo", *settings]
 
 
-def make_environments() -> None:
-    """Both virtual environments, at the same time: each mostly waits for the package index."""
+def make_environments(makers: Sequence[Callable[[], None]]) -> None:
+    """Virtual environments, at the same time: each mostly waits for the package index."""
     sys.path.insert(0, str(SOURCE))
-    from icebrick.devcloud.environment import prepare_environment  # noqa: PLC0415 - the path is known only now
-    from icebrick.errors import DevcloudError  # noqa: PLC0415
+    from icebrick.errors import DevcloudError  # noqa: PLC0415 - the path is known only now
     from icebrick.parallel import Workers  # noqa: PLC0415
 
-    def product() -> None:
-        with locked(VENV):
-            make_venv()
-
-    def devcloud() -> None:
-        started = time.monotonic()
-        prepare_environment(DEVCLOUD_VENV)
-        if time.monotonic() - started > 1:  # it says nothing itself, and was there already if it took no time
-            tell(f"install Keystone and Cinder in {DEVCLOUD_VENV.name}: {time.monotonic() - started:.0f} s")
-
     try:
-        with Workers[Callable[[], None]](lambda make: make(), threads=2, name="setup") as workers:
-            workers.put(product)
-            workers.put(devcloud)
+        with Workers[Callable[[], None]](lambda make: make(), threads=len(makers), name="setup") as workers:
+            for make in makers:
+                workers.put(make)
     except DevcloudError as error:
         raise SetupError(f"{error}. {error.hint or ''}".strip()) from error
 
 
+def make_devcloud_venv() -> None:
+    from icebrick.devcloud.environment import prepare_environment  # noqa: PLC0415
+
+    with step_that_may_be_short(f"install Keystone and Cinder in {DEVCLOUD_VENV.name}"):
+        prepare_environment(DEVCLOUD_VENV)
+
+
+def make_servers_venv() -> None:
+    from icebrick.devcloud.environment import prepare_environment  # noqa: PLC0415
+    from icebrick.testing.servers.environment import REQUIREMENTS  # noqa: PLC0415
+
+    with step_that_may_be_short(f"install Swift and SeaweedFS in {SERVERS_VENV.name}"):
+        prepare_environment(SERVERS_VENV, requirements=REQUIREMENTS)
+
+
 def make_venv() -> None:
-    """.venv with the product, editable, and the tools of `requirements-dev.lock`."""
+    """.venv with the product, editable, and the tools of `requirements-dev.lock`. Others who want it wait."""
+    with locked(VENV):
+        _make_venv()
+
+
+def _make_venv() -> None:
     complete = VENV / "complete"
     python, packages = wanted_marks()
     marks = complete.read_text().split() if complete.exists() else []
@@ -167,6 +222,15 @@ def step(name: str) -> Iterator[None]:
     tell(f"{name} ...")
     yield
     tell(f"{name}: {time.monotonic() - started:.0f} s")
+
+
+@contextmanager
+def step_that_may_be_short(name: str) -> Iterator[None]:
+    """Say what took a while, as nobody knows before whether there is anything to do."""
+    started = time.monotonic()
+    yield
+    if time.monotonic() - started > 1:
+        tell(f"{name}: {time.monotonic() - started:.0f} s")
 
 
 def tell(text: str) -> None:

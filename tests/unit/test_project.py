@@ -148,7 +148,7 @@ class TestSetup:
     def test_what_is_missing_is_named_by_its_package(self, bare: Path) -> None:
         for program in set(setup.PROGRAMS) - {"restic", "mkfs.xfs"}:
             self.put(bare, program)
-        assert setup.missing_packages() == ["restic", "xfsprogs"]
+        assert setup.missing_packages(setup.PROGRAMS) == ["restic", "xfsprogs"]
 
     def test_where_nothing_is_missing_nothing_is_run(self, bare: Path) -> None:
         setup.install_packages([])  # would fail: there is no apt-get
@@ -171,6 +171,20 @@ class TestSetup:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         setup.install_packages(["restic"])
         assert (bare / "log").read_text().splitlines()[-1].endswith("install restic")
+
+    def test_servers_that_packages_bring_stay_off(self, bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.put(bare, "apt-get")
+        self.put(bare, "systemctl")
+        self.put(bare, "sudo", f'echo "$@" >> {bare}/log')
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(setup, "DAEMON_POLICY", bare / "policy")
+        setup.install_packages(["rclone", "vsftpd"])
+        done = [
+            line.removeprefix("env DEBIAN_FRONTEND=noninteractive ") for line in (bare / "log").read_text().split("\n")
+        ]
+        assert [line.split()[0] for line in done if line] == ["install", "apt-get", "apt-get", "systemctl", "rm"]
+        assert done[0].endswith(f"{bare}/policy")
+        assert done[3:5] == ["systemctl disable vsftpd", f"rm -f {bare}/policy"]
 
     def test_a_failure_is_told_in_the_words_of_the_program(self, bare: Path) -> None:
         self.put(bare, "broken", "echo 'no room left' >&2; exit 1")

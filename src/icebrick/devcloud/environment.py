@@ -1,4 +1,7 @@
-"""The virtual environment that Cinder and Keystone run in: made once, with pinned versions, apart from ours."""
+"""The virtual environment that Cinder and Keystone run in: made once, with pinned versions, apart from ours.
+
+Another list of requirements makes one for other servers.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
         raise DevcloudError(
             f"folder {folder} is neither empty nor a virtual environment",
-            hint="Name another folder with ICEBRICK_DEVCLOUD_VENV, or remove this one.",
+            hint="Name another folder for the environment, or remove this one.",
         )
 
 
@@ -85,6 +88,6 @@ def _run(*command: str) -> None:
     if result.returncode:
         words = (result.stderr.strip() or result.stdout.strip()).splitlines()
         raise DevcloudError(
-            f"cannot make the devcloud's environment: {' '.join(command[1:4])} failed: {words[-1] if words else ''}",
+            f"cannot make an environment for servers: {' '.join(command[1:4])} failed: {words[-1] if words else ''}",
             hint="It is installed with pip once, from the package index that pip is set up for.",
         )
