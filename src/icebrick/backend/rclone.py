@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 OPTIONS = ("args", "connections", "program")
 START_SECONDS = 60.0
 _END_SECONDS = 5.0
+_DEATH_SECONDS = 0.5  # from closed connections to the end of a dying process
 # rclone answers a save when the storage behind it has: over a slow line, and with a big pack, that takes its time.
 _ANSWER_SECONDS = 600.0
 _ARGUMENTS = "serve restic"
@@ -120,7 +121,7 @@ class RcloneBackend(Backend):
         try:
             yield rest
         except BackendUnavailableError as error:
-            if child.ended():
+            if child.ended(within=_DEATH_SECONDS):
                 raise BackendUnavailableError(f"rclone for {self.location} ended: {child.last_words()}") from error
             raise
 
@@ -180,8 +181,9 @@ class _Child:
         self._known.wait(seconds)
         return None if self.ended() else self._url
 
-    def ended(self) -> bool:
-        return self._ended.is_set() or (self._process is not None and self._process.poll() is not None)
+    def ended(self, within: float = 0.0) -> bool:
+        """Whether it has ended, or does within so many seconds."""
+        return self._ended.wait(within) or (self._process is not None and self._process.poll() is not None)
 
     def last_words(self) -> str:
         """What it said last."""
