@@ -111,7 +111,7 @@ class RepositoryLockedError(RepositoryError):
     """Another process holds a lock that excludes this operation."""
 
     exit_code = 11
-    hint = "Wait for the other process to end; 'restic unlock' removes locks of processes that are gone."
+    hint = "Wait for the other process to end; 'icebrick unlock' removes locks of processes that are gone."
 
 
 class WrongPasswordError(RepositoryError):

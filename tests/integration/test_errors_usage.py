@@ -89,7 +89,7 @@ def test_an_exclusive_lock_ends_a_backup_with_11_and_says_whose_it_is(agent: Age
     assert refused.code == 11
     for part in ("storage7", "carol", "4711"):
         assert part in refused.error
-    assert "restic unlock" in refused.hint
+    assert "icebrick unlock" in refused.hint
 
 
 # The configuration and the command line

@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import sys
+from pathlib import Path
 
 import click
 
@@ -21,7 +22,7 @@ _MAX_BYTES = 1 << 20
 def read_password(settings: RepositorySettings, *, new: bool = False) -> Secret:
     """The password; a `new` one is asked for twice. UsageError when there is none, or an empty one."""
     if settings.password_file is not None:
-        return _from_file(settings)
+        return _from_file(settings.password_file)
     if settings.password is not None:
         return settings.password
     if not sys.stdin.isatty():
@@ -29,18 +30,24 @@ def read_password(settings: RepositorySettings, *, new: bool = False) -> Secret:
             "no password for the repository",
             hint="Name a file with --password-file or RESTIC_PASSWORD_FILE, or set RESTIC_PASSWORD.",
         )
-    text = click.prompt(
-        f"password for {'new ' if new else ''}repository {settings.location}",
-        hide_input=True,
-        err=True,
-        confirmation_prompt="again, to be sure" if new else False,
-    )
-    return Secret(text)
+    return _asked(f"password for {'new ' if new else ''}repository {settings.location}", twice=new)
 
 
-def _from_file(settings: RepositorySettings) -> Secret:
-    path = settings.password_file
-    assert path is not None
+def read_new_password(path: Path | None) -> Secret:
+    """One that is to open a repository too: from the file, else asked for twice. UsageError when there is none."""
+    if path is not None:
+        return _from_file(path)
+    if not sys.stdin.isatty():
+        raise UsageError("no new password", hint="Name a file with --new-password-file.")
+    return _asked("new password", twice=True)
+
+
+def _asked(what: str, *, twice: bool) -> Secret:
+    confirmation = "again, to be sure" if twice else False
+    return Secret(click.prompt(what, hide_input=True, err=True, confirmation_prompt=confirmation))
+
+
+def _from_file(path: Path) -> Secret:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -114,7 +114,7 @@ def list_lock_files(backend: ReadBackend, key: Key) -> Iterator[LockFile]:
         except CorruptDataError as error:
             raise RepositoryLockedError(
                 f"{error}, so the repository may be in use",
-                hint="When nothing uses the repository, 'restic unlock --remove-all' removes it.",
+                hint="When nothing uses the repository, 'icebrick unlock --remove-all' removes it.",
             ) from error
         if lock is not None:
             yield lock

@@ -132,6 +132,13 @@ class Repository:
         """Those of processes that are gone from this host, and any not refreshed for 30 minutes. Returns how many."""
         return remove_locks(self.backend, self.key, lambda lock: lock.is_stale(self._host))
 
+    def remove_all_locks(self) -> int:
+        """Whoever holds them, readable or not. Returns how many."""
+        locks = list(self.backend.list_files(FileType.LOCK))
+        for info in locks:
+            self.backend.remove(info.handle)
+        return len(locks)
+
     def load_index(self, progress: Progress = NO_PROGRESS) -> BlobStore:
         """The way to the blobs. Call it after listing the snapshots it shall serve."""
         return load_blobstore(self.backend, self.key, progress)
