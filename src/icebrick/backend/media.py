@@ -27,6 +27,8 @@ def open_backend(location: Location, options: BackendOptions | None = None) -> B
             return _rest(location, options)
         case "rclone":
             return _rclone(location, options)
+        case "sftp":
+            return _sftp(location, options)
         case scheme:
             raise UsageError(f"no backend for {scheme} in this version")
 
@@ -53,3 +55,12 @@ def _rclone(location: Location, options: BackendOptions) -> Backend:
     from icebrick.backend.rclone import open_rclone  # noqa: PLC0415
 
     return open_rclone(location, options)
+
+
+def _sftp(location: Location, options: BackendOptions) -> Backend:
+    try:
+        from icebrick.backend.sftp import open_sftp  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError("for SFTP a library is missing", hint="Install it: pip install 'icebrick[sftp]'.") from error
+
+    return open_sftp(location, options)
