@@ -11,10 +11,12 @@ from icebrick.cli.command import Given, command, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.narrowing import Filter, filtered
 from icebrick.cli.output import counted, table
+from icebrick.cli.prune import prune_repository
 from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.cli.snapshots import moment_text, snapshot_record
 from icebrick.config.keep import FORGET, KEEP_OPTIONS, KEEP_TAG
 from icebrick.errors import UsageError
+from icebrick.repository.prune import PruneOptions
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import now
@@ -30,7 +32,7 @@ from icebrick.workflow.naming import NAME, tagged
 
 EXAMPLES = """
 icebrick -r main forget --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12
-icebrick -r main forget --keep-within 14d --keep-tag yearly
+icebrick -r main forget --keep-within 14d --keep-tag yearly --prune
 icebrick -r main forget --single-volume-id 6c9f0e2a-6d5e-4f0b-9f6e-3c1a2b4d5e6f --keep-last 1
 icebrick -r main forget 4f0b9f6e 1a2b4d5e
 """
@@ -63,6 +65,9 @@ def _keep_tags(context: click.Context, _parameter: click.Parameter, value: tuple
     help="What snapshots that are judged together have in common. By default these are those of one volume.",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be forgotten.")
+@click.option(
+    "--prune", is_flag=True, help="When any are forgotten, remove what they alone needed: see 'icebrick prune'."
+)
 @click.option("--unsafe-allow-remove-all", is_flag=True, help="A group may lose all its snapshots.")
 def forget(
     ids: tuple[str, ...],
@@ -70,13 +75,14 @@ def forget(
     grouping: str,
     *,
     dry_run: bool,
+    prune: bool,
     unsafe_allow_remove_all: bool,
 ) -> None:
     """Forget snapshots by rules, or by their ids.
 
-    Those go that no rule keeps. The rules are those of the options --keep-...; without any, those of the configuration's repository. They judge
-    the snapshots of each volume by themselves, and keep what any of them keeps. A snapshot whose time lies in the
-    future is kept, and is not counted. Of a group of volumes, a restore point stays whole or goes whole.
+    Those go that no rule keeps. The rules are those of the options --keep-...; without any, those of the
+    configuration's repository. They judge the snapshots of each volume by themselves. A snapshot whose time lies in
+    the future is kept, and is not counted. Of a group of volumes, a restore point stays whole or goes whole.
 
     What was stored for a snapshot is removed by the next prune, unless another needs it.
     """
@@ -93,14 +99,16 @@ def forget(
 
     with opened_repository(invocation) as repository:
         if dry_run:
+            _tell(invocation, planned(repository), "would be forgotten")
+            return
+        with repository.lock(exclusive=True, wait=lock_wait(invocation)):
             plan = planned(repository)
-        else:
-            with repository.lock(exclusive=True, wait=lock_wait(invocation)):
-                plan = planned(repository)
-                if not unsafe_allow_remove_all:
-                    plan.refuse_removing_all()
-                run_forget(repository, plan, invocation.progress)
-    _tell(invocation, plan, dry_run=dry_run)
+            if not unsafe_allow_remove_all:
+                plan.refuse_removing_all()
+            run_forget(repository, plan, invocation.progress)
+            _tell(invocation, plan, "forgotten")
+            if prune and plan.removed:
+                prune_repository(invocation, repository, PruneOptions())
 
 
 def _refuse_rules(wanted: Filter) -> None:
@@ -110,14 +118,13 @@ def _refuse_rules(wanted: Filter) -> None:
         raise UsageError("snapshots are forgotten by their ids or by rules, not by both at once")
 
 
-def _tell(invocation: Invocation, plan: ForgetPlan, *, dry_run: bool) -> None:
+def _tell(invocation: Invocation, plan: ForgetPlan, done: str) -> None:
     for warning in plan.warnings:
         invocation.output.warn(warning)
-    would = "would be forgotten" if dry_run else "forgotten"
     lines = [line for group in plan.groups for line in _group_text(group)]
     if not plan.groups:
-        lines = [f"{would}: {snapshot.id}" for snapshot in plan.removed]
-    lines.append(f"{counted(len(plan.removed), 'snapshot')} {would}")
+        lines = [f"{done}: {snapshot.id}" for snapshot in plan.removed]
+    lines.append(f"{counted(len(plan.removed), 'snapshot')} {done}")
     record = (
         [_group_record(group) for group in plan.groups]
         if plan.groups or not plan.removed

@@ -118,6 +118,22 @@ def test_lists_of_tags_are_kept_when_one_of_them_is_had_whole(icebrick: Icebrick
     assert ids() == stored[1:3]
 
 
+def packs(location: Path) -> int:
+    return sum(path.is_file() for path in (location / "data").rglob("*"))
+
+
+def test_what_was_forgotten_can_be_pruned_in_one_go(icebrick: Icebrick, location: Path) -> None:
+    with closing(LocalBackend(location)) as backend:
+        repository = open_repository(backend, Secret(PASSWORD))
+        for second in (1, 2):
+            add_tree(repository, {"file": str(second).encode() * 100}, second)
+    before = packs(location)
+    forgotten, pruned = icebrick("forget", "--keep-last", "1", "--prune", "--json").json
+    assert len(forgotten[0]["remove"]) == 1
+    assert pruned["message_type"] == "summary"
+    assert packs(location) < before
+
+
 @pytest.mark.parametrize("words", [["--keep-last=-2"], ["--keep-within", "5w"], ["--group-by", "volume"]])
 def test_what_cannot_be_meant_is_refused(icebrick: Icebrick, stored: list[str], words: list[str]) -> None:
     assert icebrick("forget", "--keep-daily", "1", *words).code == 2
