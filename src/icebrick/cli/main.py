@@ -33,6 +33,7 @@ COMMANDS = {
     "run": ("icebrick.cli.run", "Do what a job says: a JSON file, or standard input."),
     "forget": ("icebrick.cli.forget", "Forget snapshots by rules, or by their ids."),
     "prune": ("icebrick.cli.prune", "Remove what no snapshot needs."),
+    "copy": ("icebrick.cli.copy", "Copy snapshots from another repository."),
     "check": ("icebrick.cli.check", "Look for damage in the repository."),
     "check-backend": ("icebrick.cli.check_backend", "Find out whether a storage medium does what a repository needs."),
     "unlock": ("icebrick.cli.unlock", "Remove locks of processes that are gone."),
