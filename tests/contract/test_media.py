@@ -1,0 +1,120 @@
+"""Every storage medium does what a backend must, on a real server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from icebrick.backend.base import Backend, FileType
+from icebrick.backend.conformance.base import Check
+from icebrick.backend.media import open_backend
+from icebrick.testing.backend_contract import BackendContract, DirectoryBackendContract
+from icebrick.testing.servers.server import Place
+
+pytestmark = pytest.mark.damages_repository("to a backend, files are mere bytes")
+
+
+@pytest.fixture(scope="class")
+def place(request: pytest.FixtureRequest) -> Place:
+    """On the server whose fixture the test's class names."""
+    return request.getfixturevalue(request.cls.server).place("contract")
+
+
+@pytest.fixture(scope="class")
+def medium(place: Place) -> Iterator[Backend]:
+    """One for all tests of a class, as making its folders takes a while."""
+    with closing(open_backend(place.location, place.options)) as backend:
+        backend.create()
+        yield backend
+
+
+class MediumContract(BackendContract):
+    """For a class attribute `server`, the name of a fixture."""
+
+    beyond: ClassVar[Mapping[str, str]] = {}
+    """Checks that may fail, and why the medium cannot do better."""
+
+    @pytest.fixture
+    def backend(self, medium: Backend, place: Place, request: pytest.FixtureRequest) -> Iterator[Backend]:
+        check = getattr(request.node, "callspec", None) and request.node.callspec.params.get("check")
+        if isinstance(check, Check) and check.name in self.beyond:
+            request.applymarker(pytest.mark.xfail(reason=self.beyond[check.name], strict=False))
+        yield medium
+        self.clear(medium, place)
+
+    def clear(self, medium: Backend, place: Place) -> None:
+        for info in [info for kind in FileType for info in medium.list_files(kind)]:
+            medium.remove(info.handle)
+
+    def test_closing_twice_is_fine(self, place: Place) -> None:
+        backend = open_backend(place.location, place.options)
+        assert list(backend.list_files(FileType.KEY)) == []
+        backend.close()
+        backend.close()
+
+    def test_the_location_is_told_without_its_password(self, backend: Backend, place: Place) -> None:
+        assert "secret" not in backend.location
+        assert backend.location.startswith(f"{place.location.scheme}:")
+
+
+def tree(place: Place) -> Path:
+    """The repository's files on this host."""
+    assert place.folder is not None
+    return place.folder
+
+
+class TreeContract(MediumContract, DirectoryBackendContract):
+    """For servers of plain trees of files."""
+
+    def clear(self, medium: Backend, place: Place) -> None:
+        """Behind the server's back, as listing through it takes a while; it keeps nothing in mind."""
+        for path in tree(place).rglob("*"):
+            if path.is_file():
+                path.unlink()
+
+    @pytest.fixture
+    def plant(self, medium: Backend, place: Place) -> Iterator[Callable[[str, bytes], None]]:
+        root = tree(place)
+        owner = root.stat()
+        before = set(root.rglob("*"))
+
+        def plant(path: str, content: bytes) -> None:
+            where = root / path
+            where.parent.mkdir(parents=True, exist_ok=True)
+            where.write_bytes(content)
+            for made in set(root.rglob("*")) - before:
+                shutil.chown(made, owner.st_uid, owner.st_gid)
+
+        yield plant
+        for made in sorted(set(root.rglob("*")) - before, reverse=True):
+            made.rmdir() if made.is_dir() else made.unlink()
+
+
+class TestOpenSsh(TreeContract):
+    server = "sftp_server"
+
+
+IN_PLACE = "rclone's server writes files in place"
+SEEN_IN_PARTS = {
+    "a-range-past-the-end-is-an-error": "an answer without a length",
+    "a-listing-while-files-are-saved-has-only-whole-ones": IN_PLACE,
+    "a-reader-sees-the-old-or-the-new-file-never-a-mixture": IN_PLACE,
+    "threads-that-save-the-same-name-leave-one-whole-file": IN_PLACE,
+}
+
+
+class TestRest(MediumContract):
+    """rclone's server of restic's protocol, over HTTPS."""
+
+    server = "rest_server"
+    beyond = SEEN_IN_PARTS
+
+
+class TestRclone(MediumContract):
+    server = "rclone_folder"
+    beyond = SEEN_IN_PARTS
