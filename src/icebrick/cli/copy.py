@@ -58,9 +58,9 @@ def copy(
 ) -> None:
     """Copy snapshots from another repository.
 
-    All of them, or those that are named or narrowed down, into that of -r. What was copied before, by this or by restic, is not copied
-    again, and of the others only the data that this repository has not. All data is proven on the way. With --no-lock
-    the repository that is read is not locked.
+    All of them, or those that are named or narrowed down, into that of -r. What was copied before, by this or by
+    restic, is not copied again, and of the others only the data that this repository has not. All data is proven on
+    the way. With --no-lock the repository that is read is not locked.
     """
     invocation = this_invocation()
     with (
