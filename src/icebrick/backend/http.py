@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError
 
 from icebrick.backend.httpstatus import Answer
 from icebrick.backend.options import BackendOptions
@@ -112,16 +112,19 @@ def translated(doing: str) -> Iterator[None]:
     """The HTTP library's errors become ours."""
     try:
         yield
-    except SSLError as error:
-        raise tls_error(error, doing) from error
     except ValueError as error:
         raise UsageError(f"cannot {doing}: the address is no URL") from error
     except (HTTPError, OSError) as error:
-        if _cause(error, ssl.SSLError) is not None:
-            raise tls_error(error, doing) from error
-        if _cause(error, IncompleteRead) is not None:
-            raise ShortReadError(f"cannot {doing}: the answer breaks off") from error
-        raise BackendUnavailableError(f"cannot {doing}: {_reason(error)}") from error
+        raise connection_error(error, doing) from error
+
+
+def connection_error(error: Exception, doing: str) -> BackendError:
+    """Our error for one of a library's that has the system's behind it."""
+    if _cause(error, ssl.SSLError) is not None:
+        return _tls_error(error, doing)
+    if _cause(error, IncompleteRead) is not None:
+        return ShortReadError(f"cannot {doing}: the answer breaks off")
+    return BackendUnavailableError(f"cannot {doing}: {_reason(error)}")
 
 
 def basic_authorization(user: str, password: str) -> str:
@@ -196,7 +199,7 @@ def _body(response: urllib3.BaseHTTPResponse, request: Request, at_most: int | N
     return response.read()
 
 
-def tls_error(error: Exception, doing: str) -> BackendError:
+def _tls_error(error: Exception, doing: str) -> BackendError:
     """A certificate that is not to be trusted stays so; a handshake that broke off may not."""
     message = f"cannot {doing}: {_reason(error)}"
     if _cause(error, ssl.SSLCertVerificationError) is not None:

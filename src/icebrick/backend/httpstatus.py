@@ -57,12 +57,17 @@ def error_of_status(status: int, doing: str, *, detail: str = "", headers: Mappi
     return _STATUSES.get(status, BackendError)(message)
 
 
+def printable(text: str) -> str:
+    """What a server says, short and without what could steer a terminal."""
+    return "".join(each for each in text if each.isprintable())[:_LONGEST_DETAIL]
+
+
 def _detail(answer: Answer) -> str:
     """The first line of what the server says, if it is meant to be read, without what could steer a terminal."""
     if not answer.headers.get("Content-Type", "").startswith("text/plain"):
         return ""
     first = answer.body.decode("utf-8", "replace").strip().partition("\n")[0]
-    return "".join(each for each in first if each.isprintable())[:_LONGEST_DETAIL]
+    return printable(first)
 
 
 def _seconds(value: str) -> float | None:

@@ -25,8 +25,12 @@ def open_backend(location: Location, options: BackendOptions | None = None) -> B
             return _memory(location)
         case "rest":
             return _rest(location, options)
+        case "s3":
+            return _s3(location, options)
         case "rclone":
             return _rclone(location, options)
+        case "ftp" | "ftps":
+            return _ftp(location, options)
         case "sftp":
             return _sftp(location, options)
         case scheme:
@@ -64,3 +68,18 @@ def _sftp(location: Location, options: BackendOptions) -> Backend:
         raise UsageError("for SFTP a library is missing", hint="Install it: pip install 'icebrick[sftp]'.") from error
 
     return open_sftp(location, options)
+
+
+def _ftp(location: Location, options: BackendOptions) -> Backend:
+    from icebrick.backend.ftp import open_ftp  # noqa: PLC0415
+
+    return open_ftp(location, options)
+
+
+def _s3(location: Location, options: BackendOptions) -> Backend:
+    try:
+        from icebrick.backend.s3 import open_s3  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError("for S3 a library is missing", hint="Install it: pip install 'icebrick[s3]'.") from error
+
+    return open_s3(location, options)

@@ -24,11 +24,12 @@ from icebrick.backend.http import (
     http_settings,
     split_login,
 )
-from icebrick.backend.httpfiles import HttpFile, examine_file, load_file
+from icebrick.backend.httpfile import HttpFile
 from icebrick.backend.httpstatus import Answer, check
 from icebrick.backend.layout import is_id, path_of
 from icebrick.backend.location import Location
 from icebrick.backend.options import BackendOptions, connections_of
+from icebrick.backend.remotefile import load_file
 from icebrick.blockdev import Data
 from icebrick.errors import BackendError, BackendUnavailableError, FileMissingError, UsageError
 
@@ -63,13 +64,13 @@ class RestBackend(Backend):
 
     def create(self) -> None:
         doing = f"create {self.location}"
-        check(self._send("POST", f"{self._url}?create=true", doing), doing)
+        check(self._send(Request("POST", f"{self._url}?create=true", doing), {}), doing)
 
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
-        return load_file(self._client, self._file(handle), self._headers, offset, length)
+        return load_file(self._file(handle), offset, length)
 
     def stat(self, handle: Handle) -> FileInfo:
-        return examine_file(self._client, self._file(handle), self._headers)
+        return self._file(handle).examine()
 
     def list_files(self, file_type: FileType) -> Iterator[FileInfo]:
         if file_type is FileType.CONFIG:
@@ -78,7 +79,7 @@ class RestBackend(Backend):
             return
         doing = f"list {file_type.value} at {self.location}"
         request = Request("GET", f"{self._url}{file_type.value}/", doing)
-        answer = self._client.send(request, {**self._headers, "Accept": _WITH_SIZES})
+        answer = self._send(request, {"Accept": _WITH_SIZES})
         if answer.status == 404:
             _check_absent(answer, doing)
             return
@@ -92,7 +93,7 @@ class RestBackend(Backend):
         """Some servers write in place: what they keep of a file they could not finish is removed, if they can still."""
         file = self._file(handle)
         doing = f"save {file.where}"
-        answer = self._send("POST", file.url, doing, data)
+        answer = self._send(Request("POST", file.url, doing, data), {"Content-Type": "application/octet-stream"})
         if answer.status == 403 and self._holds(handle, data):
             return
         if answer.status >= 500 and handle.name:  # as in RetryBackend: named after its content, so nothing is lost
@@ -104,18 +105,17 @@ class RestBackend(Backend):
         file = self._file(handle)
         doing = f"remove {file.where}"
         with suppress(FileMissingError):
-            check(self._send("DELETE", file.url, doing), doing)
+            check(self._send(Request("DELETE", file.url, doing), {}), doing)
 
     def close(self) -> None:
         self._client.close()
 
     def _file(self, handle: Handle) -> HttpFile:
         path_of(handle)  # refuses what is no name
-        return HttpFile(handle, f"{self._url}{handle}", f"{handle} at {self.location}")
+        return HttpFile(handle, f"{handle} at {self.location}", f"{self._url}{handle}", self._send)
 
-    def _send(self, method: str, url: str, doing: str, body: Data | None = None) -> Answer:
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/octet-stream"}
-        return self._client.send(Request(method, url, doing, body), headers)
+    def _send(self, request: Request, headers: Mapping[str, str], *, at_most: int | None = None) -> Answer:
+        return self._client.send(request, {**self._headers, **headers}, at_most=at_most)
 
     def _holds(self, handle: Handle, data: Data) -> bool:
         """Whether just this is there already: a server that only adds refuses what an attempt before has saved."""

@@ -11,9 +11,10 @@ from tests.unit.backend.scripted import Reply, scripted
 
 from icebrick.backend.base import FileInfo, FileType, Handle
 from icebrick.backend.http import HttpClient, HttpSettings, Request, split_login
-from icebrick.backend.httpfiles import HttpFile, examine_file, load_file
+from icebrick.backend.httpfile import HttpFile
 from icebrick.backend.httpstatus import check
 from icebrick.backend.proxies import proxy_of
+from icebrick.backend.remotefile import load_file
 from icebrick.errors import (
     AccessDeniedError,
     BackendError,
@@ -52,8 +53,8 @@ def asked(http, server, method="GET", **rest):
     return answer.body
 
 
-def file_of(server):
-    return HttpFile(PACK, f"{server.url}/file", f"{PACK} at rest:x")
+def file_of(http, server):
+    return HttpFile(PACK, f"{PACK} at rest:x", f"{server.url}/file", http.send)
 
 
 def ranged(first, body, total):
@@ -163,7 +164,7 @@ def test_an_address_that_is_no_url_is_a_mistake(http):
 )
 def test_a_range_is_asked_for_as_http_has_it(http, server, offset, length, header):
     server.says(ranged(offset, b"abcd", 6))
-    assert load_file(http, file_of(server), {}, offset, length) == b"abcd"
+    assert load_file(file_of(http, server), offset, length) == b"abcd"
     assert server.seen[0].headers["Range"] == header
 
 
@@ -175,7 +176,7 @@ def test_a_range_is_asked_for_as_http_has_it(http, server, offset, length, heade
 def test_another_range_than_was_asked_for_is_refused(http, server, reply):
     server.says(reply)
     with pytest.raises(BackendError) as caught:
-        load_file(http, file_of(server), {}, 2, 4)
+        load_file(file_of(http, server), 2, 4)
     assert not caught.value.retryable
 
 
@@ -183,29 +184,29 @@ def test_another_range_than_was_asked_for_is_refused(http, server, reply):
 def test_a_range_that_the_file_does_not_have_is_a_short_read(http, server, reply):
     server.says(reply)
     with pytest.raises(ShortReadError):
-        load_file(http, file_of(server), {}, 2, 4)
+        load_file(file_of(http, server), 2, 4)
 
 
 def test_an_empty_range_asks_only_for_the_size(http, server):
     server.says(Reply(200, b"abcd"))
-    assert load_file(http, file_of(server), {}, 4, 0) == b""
+    assert load_file(file_of(http, server), 4, 0) == b""
     assert [each.method for each in server.seen] == ["HEAD"]
 
 
 def test_the_rest_after_the_last_byte_is_empty(http, server):
     server.says(Reply(416), Reply(200, b"abcd"))
-    assert load_file(http, file_of(server), {}, 4, None) == b""
+    assert load_file(file_of(http, server), 4, None) == b""
 
 
 def test_a_size_comes_without_the_content(http, server):
     server.says(Reply(200, b"abcd"))
-    assert examine_file(http, file_of(server), {}) == FileInfo(PACK, 4)
+    assert file_of(http, server).examine() == FileInfo(PACK, 4)
 
 
 def test_a_server_that_tells_no_size_is_refused(http, server):
     server.says(Reply(200, headers={"Content-Length": ""}))
     with pytest.raises(BackendError, match="its size"):
-        examine_file(http, file_of(server), {})
+        file_of(http, server).examine()
 
 
 # TLS
