@@ -73,6 +73,8 @@ def open_sftp(location: Location, options: BackendOptions) -> Backend:
 class SftpBackend(TreeBackend[SftpSession]):
     """Files as restic's own SFTP backend names and places them."""
 
+    pack_directories = True
+
     def __init__(self, location: str, server: SftpServer) -> None:
         self._server = server
         self._loop = EventLoop("sftp")

@@ -157,6 +157,7 @@ class SftpLink:
                 self._progress()
                 if not part:
                     return
+                part = part[: end - start]  # nor is there a promise that they answer with no more
                 content[start : start + len(part)] = part
                 start += len(part)
                 fetched += len(part)

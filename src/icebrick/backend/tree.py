@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Generic
 
 from icebrick.backend import layout
@@ -25,6 +25,9 @@ class TreeBackend(Backend, Generic[S]):
     A file gets its name when it is whole; until then its name holds `temp_mark`.
     """
 
+    pack_directories = False
+    """Whether `create` makes all of them. Listings then look into all of them, too."""
+
     def __init__(self, location: str, pool: SessionPool[S], *, connections: int, temp_mark: str) -> None:
         self.location = location
         self.connections = connections
@@ -35,9 +38,10 @@ class TreeBackend(Backend, Generic[S]):
     def create(self) -> None:
         with self._pool.lend() as session, _nothing_absent(self.location):
             self._made += session.make_root()
-            parents, children = _directories()
-            session.make_directories(parents)
-            session.make_directories(children)
+            every = list(layout.directories())
+            session.make_directories([path for path in every if "/" not in path])
+            if self.pack_directories:
+                session.make_directories([path for path in every if "/" in path])
             session.sync_directory("")
             session.sync_directory(FileType.PACK.value)
 
@@ -87,15 +91,16 @@ class TreeBackend(Backend, Generic[S]):
     def sweep(self, now: datetime) -> int:
         oldest = now - layout.STALE_AFTER
         swept = 0
-        for path, _ in self._files_in(iter(("", *layout.directories()))):
+        flat = ("", *(path for path in layout.directories() if "/" not in path))
+        for path, _ in self._files_in(chain(flat, self._directories_of(FileType.PACK))):
             if layout.is_temporary(path.rpartition("/")[2]):
                 swept += self._sweep_file(path, oldest)
         return swept
 
     def discard(self) -> bool:
-        parents, children = _directories()
+        packs = list(self._directories_of(FileType.PACK))
         with self._pool.lend() as session:
-            session.remove_directories([*children, *reversed(parents)])
+            session.remove_directories([*packs, *(path for path in layout.directories() if "/" not in path)])
             return session.remove_root(self._made)
 
     def _sweep_file(self, path: str, oldest: datetime) -> bool:
@@ -127,12 +132,6 @@ class TreeBackend(Backend, Generic[S]):
                 for entry in entries:
                     if entry.is_file:
                         yield (f"{directory}/{entry.name}" if directory else entry.name), entry.size
-
-
-def _directories() -> tuple[list[str], list[str]]:
-    """Every directory of a repository: those in its root, and those below them."""
-    every = list(layout.directories())
-    return [path for path in every if "/" not in path], [path for path in every if "/" in path]
 
 
 def _make_above(session: S, path: str) -> None:
