@@ -91,6 +91,20 @@ class Entries:
         _, offset, length, uncompressed = self.records[number].item()
         return PackedBlob(blob_type, self.ids.ids(np.array([number])), offset, length, uncompressed)
 
+    def copies(self, number: int) -> slice:
+        """All entries of the blob of this one."""
+        first, start, stop = self.first, number, number + 1
+        while not first[start]:
+            start -= 1
+        while stop < len(first) and not first[stop]:
+            stop += 1
+        return slice(start, stop)
+
+    def copies_of(self, blob_id: bytes) -> slice:
+        """All entries of this blob, perhaps none."""
+        number = self.ids.position(blob_id)
+        return slice(0, 0) if number is None else self.copies(number)
+
 
 class _Table:
     """The blobs of one type."""

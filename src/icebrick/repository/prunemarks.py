@@ -56,15 +56,6 @@ class MarkedEntries:
         copied[:-1] |= ~self.entries.first[1:]
         return copied
 
-    def copies(self, position: int) -> slice:
-        """All entries of the blob of this one."""
-        first, start, stop = self.entries.first, position, position + 1
-        while not first[start]:
-            start -= 1
-        while stop < len(first) and not first[stop]:
-            stop += 1
-        return slice(int(start), int(stop))
-
     def mark_copies(self) -> None:
         """Mark the other copies of what is marked."""
         copies = np.flatnonzero(~self.entries.first)

@@ -103,7 +103,7 @@ def needed_copies(marked: Sequence[MarkedEntries], packs: int) -> list[Array]:
     )
     for one, mask in zip(marked, alone, strict=True):
         for position in np.flatnonzero(one.has_copies() & one.used & one.entries.first):
-            copies = one.copies(int(position))
+            copies = one.entries.copies(int(position))
             numbers = one.entries.records["pack"][copies]
             beside = np.flatnonzero(in_pack[numbers] > 0)
             chosen = int(beside[0]) if len(beside) else len(numbers) - 1

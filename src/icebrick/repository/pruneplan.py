@@ -190,7 +190,7 @@ def _to_move(one: MarkedEntries, needed: Array, repack: Array, kept: Array) -> A
     packs = one.entries.records["pack"]
     positions = np.flatnonzero(needed & repack[packs])
     copied = positions[one.has_copies()[positions]]
-    spared = [position for position in copied if kept[packs[one.copies(int(position))]].any()]
+    spared = [position for position in copied if kept[packs[one.entries.copies(int(position))]].any()]
     return np.setdiff1d(positions, np.array(spared, dtype=np.int64), assume_unique=True)
 
 
@@ -202,7 +202,7 @@ def _prove_nothing_is_lost(
         safe = kept[one.entries.records["pack"]]
         safe[positions] = True
         for position in np.flatnonzero(one.used & ~safe):
-            if not safe[one.copies(int(position))].any():
+            if not safe[one.entries.copies(int(position))].any():
                 raise AssertionError(
                     f"prune would lose {one.type.value} blob {one.entries.ids.ids(np.array([position])).hex()}"
                 )

@@ -22,7 +22,7 @@ FULL = 50_000
 SMALL = FULL // 8
 """Files with fewer are joined with others: each backup leaves one, and each costs a request when the index is read."""
 
-IndexedPack = tuple[bytes, Sequence[PackedBlob]]
+EntriesOfPack = tuple[bytes, Sequence[PackedBlob]]
 
 
 def files_to_rewrite(files: Sequence[IndexFile], kept: Array) -> tuple[IndexFile, ...]:
@@ -32,7 +32,7 @@ def files_to_rewrite(files: Sequence[IndexFile], kept: Array) -> tuple[IndexFile
     return (*stale, *(small if len(small) > 1 or (small and stale) else ()))
 
 
-def rewritten(backend: Backend, key: Key, files: Sequence[IndexFile], kept: Array) -> Iterator[IndexedPack]:
+def rewritten(backend: Backend, key: Key, files: Sequence[IndexFile], kept: Array) -> Iterator[EntriesOfPack]:
     """What these files say of the packs that are kept."""
     for file in files:
         packs = decode_index(load_unpacked(backend, key, file.handle))
@@ -41,9 +41,9 @@ def rewritten(backend: Backend, key: Key, files: Sequence[IndexFile], kept: Arra
                 yield pack
 
 
-def save_index_files(backend: Backend, key: Key, packs: Iterable[IndexedPack]) -> int:
+def save_index_files(backend: Backend, key: Key, packs: Iterable[EntriesOfPack]) -> int:
     """As few as can be; how many."""
-    batch: list[IndexedPack] = []
+    batch: list[EntriesOfPack] = []
     blobs = saved = 0
     for pack in packs:
         batch.append(pack)
