@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from icebrick.backend.location import Location
 from icebrick.devcloud.processes import process_id, this_process
 from icebrick.devcloud.record import ProcessId
 from icebrick.testing.servers import pyftpd, rclone, seaweedfs, sshd, swift, tls, vsftpd
 from icebrick.testing.servers.environment import VARIABLE, find_in_environment
 from icebrick.testing.servers.processes import find_program
-from icebrick.testing.servers.server import StorageServer
+from icebrick.testing.servers.server import Place, StorageServer
 from icebrick.testing.servers.swift import SwiftServer
 
 FOLDER = Path(f"/var/tmp/icebrick-servers-{getpass.getuser()}")
@@ -50,6 +51,13 @@ def server_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def certificates(server_folder: Path) -> tls.Certificates:
     return tls.make_certificates(server_folder / "tls")
+
+
+@pytest.fixture(scope="session")
+def local_disk(server_folder: Path) -> StorageServer:
+    """A directory: `restart` and `kill` do nothing."""
+    folder = server_folder / "local"
+    return StorageServer([], lambda name: Place(Location("local", str(folder / name)), folder=folder / name))
 
 
 @pytest.fixture(scope="session")

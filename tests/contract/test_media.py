@@ -99,9 +99,23 @@ class TestOpenSsh(TreeContract):
     server = "sftp_server"
 
 
+class TestVsftpd(TreeContract):
+    server = "ftp_server"
+
+
+class TestVsftpdWithTls(TreeContract):
+    server = "ftps_server"
+
+
+class TestPyftpd(TreeContract):
+    """Which lists for machines."""
+
+    server = "pyftpd_server"
+
+
 IN_PLACE = "rclone's server writes files in place"
 SEEN_IN_PARTS = {
-    "a-range-past-the-end-is-an-error": "an answer without a length",
+    "a-range-past-the-end-is-an-error": "rclone 1.60 gives no length of an answer of nothing",
     "a-listing-while-files-are-saved-has-only-whole-ones": IN_PLACE,
     "a-reader-sees-the-old-or-the-new-file-never-a-mixture": IN_PLACE,
     "threads-that-save-the-same-name-leave-one-whole-file": IN_PLACE,
@@ -118,3 +132,13 @@ class TestRest(MediumContract):
 class TestRclone(MediumContract):
     server = "rclone_folder"
     beyond = SEEN_IN_PARTS
+
+
+class TestSeaweedFs(MediumContract):
+    """S3 over HTTPS."""
+
+    server = "s3_server"
+
+
+class TestS3OfSwift(MediumContract):
+    server = "swift_s3_server"

@@ -29,12 +29,22 @@ class Place:
         """The location with its secrets, for a command line. restic and Icebrick write it alike."""
         return f"{self.location.scheme}:{self.location.address}"
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What Icebrick's command needs besides the location and the environment."""
+        options = [text for name, value in self.options.values.items() for text in ("-o", f"{name}={value}")]
+        return (*options, *self._trusted)
+
     def restic(self, program: str, password: str) -> Restic:
-        """Stock restic, going through the server."""
-        arguments = self.restic_arguments
-        if self.options.ca_file is not None:
-            arguments += ("--cacert", str(self.options.ca_file))
-        return Restic(program, self.text, password, arguments, self.options.environment)
+        """Stock restic, going through the server; it knows no FTP, and is sent to the folder instead."""
+        if self.location.scheme in ("ftp", "ftps"):
+            assert self.folder is not None
+            return Restic(program, self.folder, password)
+        return Restic(program, self.text, password, (*self.restic_arguments, *self._trusted), self.options.environment)
+
+    @property
+    def _trusted(self) -> tuple[str, ...]:
+        return () if self.options.ca_file is None else ("--cacert", str(self.options.ca_file))
 
 
 class StorageServer:
