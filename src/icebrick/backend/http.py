@@ -65,6 +65,7 @@ class HttpClient:
     """Connections to servers, for any number of threads."""
 
     def __init__(self, settings: HttpSettings) -> None:
+        self.connections = settings.connections
         self._settings = settings
         self._pools: dict[str | None, urllib3.PoolManager] = {}
         self._lock = threading.Lock()  # guards _pools
@@ -210,25 +211,31 @@ def _tls_error(error: Exception, doing: str) -> BackendError:
     return BackendUnavailableError(message)
 
 
-def _cause(error: BaseException | None, kind: type[Exception]) -> Exception | None:
-    """The error of this kind that is behind `error`, which libraries wrap in their own."""
-    while error is not None:
-        if isinstance(error, kind):
-            return error
-        inner = getattr(error, "reason", None) or next((one for one in error.args if isinstance(one, Exception)), None)
-        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
-    return None
+def _cause(error: BaseException, kind: type[Exception]) -> Exception | None:
+    """The error of this kind that is behind `error`."""
+    return next((each for each in _chain(error) if isinstance(each, kind)), None)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that libraries have wrapped in it, one in another."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        inner = getattr(current, "reason", None) or next(
+            (each for each in current.args if isinstance(each, Exception)), None
+        )
+        current = inner if isinstance(inner, BaseException) else current.__cause__ or current.__context__
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost system error in words: library messages hold addresses of objects."""
-    cause = _cause(error, ssl.SSLError) or _cause(error, OSError)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not to be trusted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS failed: {cause.reason}"
-    if isinstance(cause, TimeoutError):
-        return "the server does not answer"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror.lower()
+    """The system's own words: those of libraries hold addresses of objects."""
+    for each in _chain(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return f"the server's certificate is not to be trusted: {each.verify_message}"
+        if isinstance(each, ssl.SSLError):
+            return f"TLS failed: {each.reason}"
+        if isinstance(each, TimeoutError):
+            return "the server does not answer"
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror.lower()
     return "the connection broke"

@@ -27,6 +27,8 @@ def open_backend(location: Location, options: BackendOptions | None = None) -> B
             return _rest(location, options)
         case "s3":
             return _s3(location, options)
+        case "swift":
+            return _swift(location, options)
         case "rclone":
             return _rclone(location, options)
         case "ftp" | "ftps":
@@ -83,3 +85,9 @@ def _s3(location: Location, options: BackendOptions) -> Backend:
         raise UsageError("for S3 a library is missing", hint="Install it: pip install 'icebrick[s3]'.") from error
 
     return open_s3(location, options)
+
+
+def _swift(location: Location, options: BackendOptions) -> Backend:
+    from icebrick.backend.swift import open_swift  # noqa: PLC0415
+
+    return open_swift(location, options)
