@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +14,8 @@ import pytest
 from icebrick.backend.base import Backend, FileType
 from icebrick.backend.conformance.base import Check
 from icebrick.backend.media import open_backend
-from icebrick.testing.backend_contract import BackendContract, DirectoryBackendContract
+from icebrick.errors import BackendError
+from icebrick.testing.backend_contract import BackendContract, DirectoryBackendContract, named
 from icebrick.testing.servers.server import Place
 
 pytestmark = pytest.mark.damages_repository("to a backend, files are mere bytes")
@@ -56,6 +58,13 @@ class MediumContract(BackendContract):
         assert list(backend.list_files(FileType.KEY)) == []
         backend.close()
         backend.close()
+
+    def test_a_place_that_was_never_made_has_no_files(self, place: Place) -> None:
+        never = place.location.address.replace("contract", "never").replace("icebrick/", "icebrick-never/")
+        with closing(open_backend(replace(place.location, address=never), place.options)) as backend:
+            assert [info for kind in FileType for info in backend.list_files(kind)] == []
+            with pytest.raises(BackendError):
+                backend.load(named(b"x"))
 
     def test_the_location_is_told_without_its_password(self, backend: Backend, place: Place) -> None:
         assert "secret" not in backend.location

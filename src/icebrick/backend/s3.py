@@ -160,11 +160,16 @@ class S3Backend(Backend):
         return _S3File(handle, f"{handle} at {self.location}", self._client, self._bucket, key)
 
     def _objects(self, prefix: str, doing: str) -> Iterator[Mapping[str, Any]]:
-        """Page by page; no page is asked for before the one before is used up."""
+        """Page by page; no page is asked for before the one before is used up. A bucket that is missing has none."""
         more: dict[str, str] = {}
         while True:
             with _translated(doing, self._bucket):
-                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+                try:
+                    page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+                except ClientError as error:
+                    if _status(error) == 404:
+                        return
+                    raise
             yield from page.get("Contents", [])
             if not page.get("IsTruncated"):
                 return
