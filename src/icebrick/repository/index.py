@@ -16,9 +16,11 @@ from icebrick.errors import CorruptDataError
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.crypto import OVERHEAD
 from icebrick.repository.ids import ID_SIZE, BlobType
+from icebrick.repository.indexcolumns import IndexColumns
 from icebrick.repository.sortedids import Array, SortedIds, split
 
 _PENDING = 1 << 15
+_MANY = 1 << 11
 _PLACE = np.dtype([("pack", "u4"), ("offset", "u4"), ("length", "u4"), ("uncompressed", "u4")])
 
 Place = tuple[int, int, int, int]
@@ -118,13 +120,23 @@ class _Table:
         return len(self._pending) + len(self._again) + sum(len(run.ids) for run in self._runs)
 
     def add(self, blob: PackedBlob, pack: int) -> None:
-        place = (pack, blob.offset, blob.length, blob.uncompressed_length)
-        if blob.id in self._pending:
-            self._again.append((blob.id, place))
+        self._add(blob.id, (pack, blob.offset, blob.length, blob.uncompressed_length))
+
+    def _add(self, blob_id: bytes, place: Place) -> None:
+        if blob_id in self._pending:
+            self._again.append((blob_id, place))
         else:
-            self._pending[blob.id] = place
+            self._pending[blob_id] = place
         if len(self._pending) + len(self._again) >= _PENDING:
             self._freeze()
+
+    def add_many(self, ids: bytes, places: Array) -> None:
+        if len(places) >= _MANY:
+            self._runs.append(_Run.of(ids, places))
+            self._balance()
+            return
+        for number, place in enumerate(places.tolist()):
+            self._add(ids[number * ID_SIZE : (number + 1) * ID_SIZE], place)
 
     def find(self, blob_id: bytes) -> Place | None:
         if (place := self._pending.get(blob_id)) is not None:
@@ -179,6 +191,10 @@ class _Table:
         places = np.array([*self._pending.values(), *(place for _, place in self._again)], dtype=_PLACE)
         self._runs.append(_Run.of(ids, places))
         self._pending, self._again = {}, []
+        self._balance()
+
+    def _balance(self) -> None:
+        """Each run is at least twice as long as the next."""
         while len(self._runs) > 1 and len(self._runs[-2].ids) < 2 * len(self._runs[-1].ids):
             last = self._runs.pop()
             self._runs[-1] = self._runs[-1].merged(last)
@@ -231,6 +247,17 @@ class Index:
         self._packs.append(pack_id)
         for blob in blobs:
             self._tables[blob.type].add(blob, len(self._packs) - 1)
+
+    def add_columns(self, columns: IndexColumns) -> None:
+        """Make all that an index file says known."""
+        places = np.empty(len(columns.packs), dtype=_PLACE)
+        places["pack"] = columns.packs + len(self._packs)
+        places["offset"], places["length"] = columns.offsets, columns.lengths
+        places["uncompressed"] = columns.uncompressed
+        self._packs += columns.pack_ids
+        ids = np.frombuffer(columns.ids, dtype=np.uint8).reshape(-1, ID_SIZE)
+        for blob_type, chosen in ((BlobType.TREE, columns.trees), (BlobType.DATA, ~columns.trees)):
+            self._tables[blob_type].add_many(ids[chosen].tobytes(), places[chosen])
 
     def find(self, blob_type: BlobType, blob_id: bytes) -> tuple[bytes, PackedBlob] | None:
         """The pack a blob lies in, and its place there."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from icebrick.backend.base import FileType, Handle, ReadBackend
 from icebrick.errors import CorruptDataError
+from icebrick.parallel import Workers
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.crypto import Key
 from icebrick.repository.index import Index
+from icebrick.repository.indexcolumns import IndexColumns, decode_columns
 from icebrick.repository.indexfile import decode_index
 from icebrick.repository.unpacked import load_unpacked
 
+MAX_READERS = 4
+"""Index files in memory at once."""
 MENDING = "'icebrick repair index' mends it."
 
 
@@ -36,23 +41,38 @@ def load_index(backend: ReadBackend, key: Key, progress: Progress = NO_PROGRESS)
     """CorruptDataError when one of the files cannot be read."""
     index = Index()
     files: list[IndexFile] = []
+    lock = threading.Lock()  # guards both
     handles = [info.handle for info in backend.list_files(FileType.INDEX)]
     with progress.task("load index", total=len(handles), unit="files") as task:
-        for handle in handles:
-            files.append(_add_file(backend, key, handle, index))
+
+        def load(handle: Handle) -> None:
+            plain = _load(backend, key, handle)
+            columns = decode_columns(plain)
+            with lock:
+                files.append(_add_file(handle, plain, columns, index))
             task.advance(1)
+
+        with Workers(load, threads=min(backend.connections, MAX_READERS), name="index") as workers:
+            for handle in handles:
+                workers.put(handle)
     return LoadedIndex(index, tuple(files))
 
 
-def _add_file(backend: ReadBackend, key: Key, handle: Handle, index: Index) -> IndexFile:
+def _load(backend: ReadBackend, key: Key, handle: Handle) -> bytes:
     try:
-        plain = load_unpacked(backend, key, handle)
+        return load_unpacked(backend, key, handle)
     except CorruptDataError as error:
         raise CorruptDataError(str(error), hint=MENDING) from error
+
+
+def _add_file(handle: Handle, plain: bytes, columns: IndexColumns | None, index: Index) -> IndexFile:
     first, blobs = index.pack_count, len(index)
     try:
-        for pack_id, listed in decode_index(plain):
-            index.add_pack(pack_id, listed)
+        if columns is not None:
+            index.add_columns(columns)
+        else:
+            for pack_id, listed in decode_index(plain):
+                index.add_pack(pack_id, listed)
     except CorruptDataError as error:
         raise CorruptDataError(f"{handle} is damaged: {error}", hint=MENDING) from error
     return IndexFile(handle, range(first, index.pack_count), len(index) - blobs)
