@@ -151,3 +151,7 @@ class TestSeaweedFs(MediumContract):
 
 class TestS3OfSwift(MediumContract):
     server = "swift_s3_server"
+
+
+class TestSwift(MediumContract):
+    server = "swift_server"

@@ -25,6 +25,7 @@ SERVERS = (
     "rclone_folder",
     "s3_server",
     "swift_s3_server",
+    "swift_server",
 )
 """Fixtures. Of FTP, which restic does not know, it is shown the server's own folder."""
 
