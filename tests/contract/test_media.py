@@ -124,7 +124,6 @@ class TestPyftpd(TreeContract):
 
 IN_PLACE = "rclone's server writes files in place"
 SEEN_IN_PARTS = {
-    "a-range-past-the-end-is-an-error": "rclone 1.60 gives no length of an answer of nothing",
     "a-listing-while-files-are-saved-has-only-whole-ones": IN_PLACE,
     "a-reader-sees-the-old-or-the-new-file-never-a-mixture": IN_PLACE,
     "threads-that-save-the-same-name-leave-one-whole-file": IN_PLACE,

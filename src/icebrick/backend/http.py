@@ -193,11 +193,15 @@ def _body(response: urllib3.BaseHTTPResponse, request: Request, at_most: int | N
             response.close()  # what is left of it must not come before the next answer
         return body
     length = response.headers.get("Content-Length")
-    if length is None and (at_most is not None or response.headers.get("Transfer-Encoding", "").lower() != "chunked"):
+    if length is None and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
         raise BackendError(f"cannot {request.doing}: the server does not tell how long its answer is")
-    if at_most is not None and length is not None and length.isdecimal() and int(length) > at_most:
-        raise BackendError(f"cannot {request.doing}: the server sends {length} bytes where {at_most} were asked for")
-    return response.read()
+    if at_most is None:
+        return response.read()
+    known = int(length) if length is not None and length.isdecimal() else None
+    body = b"" if known is not None and known > at_most else response.read(at_most + 1 if known is None else None)
+    if max(known or 0, len(body)) > at_most:
+        raise BackendError(f"cannot {request.doing}: the server sends more than the {at_most} bytes asked for")
+    return body
 
 
 def _tls_error(error: Exception, doing: str) -> BackendError:

@@ -32,7 +32,7 @@ _HINTS: dict[str, tuple[type[BackendError], str]] = {
 
 
 def error_of_code(response: Mapping[str, Any], doing: str, bucket: str, absent: type[BackendError]) -> BackendError:
-    """Our error for a response that the library took for one; `absent` is what a missing object means."""
+    """Our error for a response that the library took for one; `absent` is what a missing object or bucket means."""
     code = printable(str(response.get("Error", {}).get("Code", "")))
     words = printable(str(response.get("Error", {}).get("Message", "")))
     metadata = response.get("ResponseMetadata", {})
@@ -40,7 +40,7 @@ def error_of_code(response: Mapping[str, Any], doing: str, bucket: str, absent: 
     detail = words if code.isdecimal() else f"{words} ({code})"
     message = f"cannot {doing}: {detail}"
     if code == "NoSuchBucket" or (status == 404 and absent is not FileMissingError):
-        return BackendError(f"cannot {doing}: there is no bucket {bucket}", hint="'icebrick init' makes it.")
+        return absent(f"cannot {doing}: there is no bucket {bucket}", hint="'icebrick init' makes it.")
     if code in _HINTS:
         kind, hint = _HINTS[code]
         return kind(message, hint=hint)

@@ -52,7 +52,7 @@ class ScriptedServer:
             if value:
                 handler.send_header(name, value)
         handler.end_headers()
-        if handler.command != "HEAD":
+        if handler.command != "HEAD" and reply.body:
             handler.wfile.write(reply.body[: reply.cut])
         if reply.cut is not None:
             handler.close_connection = True

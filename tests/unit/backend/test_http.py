@@ -122,8 +122,23 @@ def test_an_answer_of_unknown_length_is_refused(http, server):
 
 def test_more_than_was_asked_for_is_refused_before_it_is_read(http, server):
     server.says(Reply(200, b"0123456789"))
-    with pytest.raises(BackendError, match="10 bytes where 4"):
+    with pytest.raises(BackendError, match="more than the 4 bytes"):
         asked(http, server, at_most=4)
+
+
+def test_an_answer_in_chunks_needs_no_length_but_may_not_be_longer(http, server):
+    chunks = {"Content-Length": "", "Transfer-Encoding": "chunked"}
+    server.says(Reply(200, b"4\r\nabcd\r\n0\r\n\r\n", chunks), Reply(200, b"5\r\nabcde\r\n0\r\n\r\n", chunks))
+    assert asked(http, server, at_most=4) == b"abcd"
+    with pytest.raises(BackendError, match="more than the 4 bytes"):
+        asked(http, server, at_most=4)
+
+
+def test_an_answer_in_chunks_that_breaks_off_is_no_whole_one(http, server):
+    server.says(Reply(200, b"4\r\nabcd\r\n", {"Content-Length": "", "Transfer-Encoding": "chunked"}, cut=100))
+    with pytest.raises(BackendError) as caught:
+        asked(http, server)
+    assert caught.value.retryable
 
 
 def test_a_connection_serves_many_requests_even_after_errors(http, server):

@@ -181,7 +181,7 @@ def test_what_cannot_be_meant_is_a_mistake(opened, options, environment):
     ("reply", "error"),
     [
         (refusal(404, "NoSuchKey"), FileMissingError),
-        (refusal(404, "NoSuchBucket"), BackendError),
+        (refusal(404, "NoSuchBucket"), FileMissingError),
         (refusal(403, "AccessDenied"), AccessDeniedError),
         (refusal(403, "SignatureDoesNotMatch"), AccessDeniedError),
         (refusal(400, "ExpiredToken"), AccessDeniedError),
