@@ -5,6 +5,7 @@ Neither uses anything of ours, so they can judge it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -208,8 +209,18 @@ def _described(path: bytes, status: os.stat_result, same_as: bytes) -> Described
         same_as,
         os.readlink(path) if is_link else b"",
         _hash(path) if is_file else "",
-        {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)},
+        _attributes(path),
     )
+
+
+def _attributes(path: bytes) -> dict[str, bytes]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # so answers restic's mount for what is neither file nor directory
+            raise
+        return {}
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
 def _hash(path: bytes) -> str:
