@@ -43,6 +43,7 @@ class KeptFiles:
         self._lock = threading.Lock()  # guards the two below, and the making of room
         self._proven: set[Handle] = set()  # by this process
         self._room = 0  # so much may be written before it has to be looked again
+        self._writable = True  # until the disk first refuses: nobody wants to be told for every file
 
     def load(self, handle: Handle, offset: int, length: int | None) -> bytes | None:
         """The range, or None when the file is not here. ShortReadError when the file ends before."""
@@ -54,7 +55,8 @@ class KeptFiles:
                 wanted = range_length(FileInfo(handle, size), offset, length)
                 content = os.pread(file.fileno(), wanted, offset)
         except OSError as error:
-            _note("load", handle, error)
+            if not isinstance(error, FileNotFoundError):
+                log.warning("cache op=load file=%s error=%s", handle, error.strerror)
             return None
         return content if len(content) == wanted else None
 
@@ -73,13 +75,16 @@ class KeptFiles:
     def store(self, handle: Handle, data: Data) -> bool:
         """False when it is not kept: what it holds does not give its name, it is too large, or the disk refuses it."""
         size = memoryview(data).nbytes
-        if size > self._limit // _LARGEST_PART or hashlib.sha256(data).hexdigest() != handle.name:
+        if not self._writable or size > self._limit // _LARGEST_PART:
+            return False
+        if hashlib.sha256(data).hexdigest() != handle.name:
             return False
         try:
             self._make_room(size)
             self._write(self._path(handle), data)
         except OSError as error:
-            _note("store", handle, error)
+            log.warning("cache op=store file=%s error=%s: nothing more is kept", handle, error.strerror)
+            self._writable = False
             return False
         with self._lock:
             self._proven.add(handle)
@@ -177,8 +182,3 @@ def _entries(directory: Path) -> list[Path]:
         if not directory.is_symlink():
             return list(directory.iterdir())
     return []
-
-
-def _note(operation: str, handle: Handle, error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        log.warning("cache op=%s file=%s error=%s", operation, handle, error.strerror)
