@@ -11,7 +11,7 @@ from icebrick.parallel import Workers
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.crypto import Key
 from icebrick.repository.index import Index
-from icebrick.repository.indexcolumns import IndexColumns, decode_columns
+from icebrick.repository.indexcolumns import decode_columns
 from icebrick.repository.indexfile import decode_index
 from icebrick.repository.unpacked import load_unpacked
 
@@ -47,9 +47,8 @@ def load_index(backend: ReadBackend, key: Key, progress: Progress = NO_PROGRESS)
 
         def load(handle: Handle) -> None:
             plain = _load(backend, key, handle)
-            columns = decode_columns(plain)
-            with lock:
-                files.append(_add_file(handle, plain, columns, index))
+            with lock:  # decoding too: it takes several times the memory of the file
+                files.append(_add_file(handle, plain, index))
             task.advance(1)
 
         with Workers(load, threads=min(backend.connections, MAX_READERS), name="index") as workers:
@@ -65,10 +64,10 @@ def _load(backend: ReadBackend, key: Key, handle: Handle) -> bytes:
         raise CorruptDataError(str(error), hint=MENDING) from error
 
 
-def _add_file(handle: Handle, plain: bytes, columns: IndexColumns | None, index: Index) -> IndexFile:
+def _add_file(handle: Handle, plain: bytes, index: Index) -> IndexFile:
     first, blobs = index.pack_count, len(index)
     try:
-        if columns is not None:
+        if (columns := decode_columns(plain)) is not None:
             index.add_columns(columns)
         else:
             for pack_id, listed in decode_index(plain):
