@@ -45,7 +45,7 @@ use = egg:swift#{kind}
 _PROXY = """\
 
 [pipeline:main]
-pipeline = catch_errors gatekeeper cache listing_formats s3api {auth} copy slo dlo proxy-server
+pipeline = catch_errors gatekeeper cache listing_formats {auth} copy slo dlo proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -159,7 +159,7 @@ def _running(
         for kind, port in zip(STORES, stores, strict=True):
             text = _DEFAULT + _STORE
             (folder / f"{kind}.conf").write_text(_filled(text, folder, port, kind=kind))
-        auth = "authtoken keystoneauth" if login else "tempauth"
+        auth = "authtoken keystoneauth" if login else "s3api tempauth"
         text = _DEFAULT + _PROXY + (_KEYSTONE if login else _TEMPAUTH)
         (folder / "proxy.conf").write_text(_filled(text, folder, proxy, memcached=memcached, auth=auth, login=login))
         programs = [
