@@ -84,8 +84,9 @@ def index(*, read_all_packs: bool, dry_run: bool) -> None:
     """
     with _locked(dry_run=dry_run) as (invocation, repository):
         plan = plan_repair_index(repository, read_all_packs=read_all_packs, progress=invocation.progress)
+        problems = [*plan.problems, *(f"pack {pack.hex()} is in no index file" for pack in plan.unindexed)]
         told = {
-            "problems": list(plan.problems),
+            "problems": problems,
             "index_files_to_replace": len(plan.replace),
             "pack_headers_to_read": len(plan.read),
         }
@@ -94,7 +95,7 @@ def index(*, read_all_packs: bool, dry_run: bool) -> None:
                 f"would replace {counted(len(plan.replace), 'index file')} "
                 f"and read {counted(len(plan.read), 'pack header')}"
             )
-            invocation.output.result(_text(plan.problems, wanted), {"message_type": "plan", **told})
+            invocation.output.result(_text(problems, wanted), {"message_type": "plan", **told})
             return
         done = execute_repair_index(repository, plan, invocation.progress)
         did = (
@@ -102,7 +103,7 @@ def index(*, read_all_packs: bool, dry_run: bool) -> None:
             f"indexed {counted(done.packs_indexed, 'pack')} by their headers"
         )
         invocation.output.result(
-            _text([*plan.problems, *done.lost], did), {"message_type": "summary", **told, "done": to_json(done)}
+            _text([*problems, *done.lost], did), {"message_type": "summary", **told, "done": to_json(done)}
         )
         if done.lost:
             raise IncompleteError(

@@ -33,6 +33,8 @@ class IndexRepairPlan:
     """What is wrong, and what must be read to mend it."""
 
     problems: tuple[str, ...]
+    unindexed: tuple[bytes, ...] = field(repr=False)
+    """Packs that no index file names: what a killed run left, or all that is left of an index file."""
     replace: tuple[Handle, ...]
     """Index files that cannot stay; what is right in them goes into new ones."""
     origin: Mapping[bytes, int] = field(repr=False)
@@ -124,12 +126,11 @@ class _Survey:
         }
         # a file that was right in itself may name a pack of which a later one says otherwise
         self._bad_files.update(number for pack_id, (number, _) in self._described.items() if pack_id in self._doubtful)
-        for pack_id in self._stored.keys() - self._described.keys() - self._doubtful:
-            self.findings.problem(f"pack {pack_id.hex()} is in no index file that can be read")
         bad = sorted(self._bad_files)
         place = {number: position for position, number in enumerate(bad)}
         return IndexRepairPlan(
             self.findings.problems,
+            tuple(sorted(self._stored.keys() - self._described.keys() - self._doubtful)),
             tuple(self._files[number] for number in bad),
             {pack_id: place[number] for pack_id, number in believed.items() if number in place},
             {pack_id: size for pack_id, size in self._stored.items() if pack_id not in believed},
