@@ -170,6 +170,8 @@ class S3Backend(Backend):
                     if _status(error) == 404:
                         return
                     raise
+            if "IsTruncated" not in page:  # a page of something between, say; the library finds nothing in it
+                raise BackendError(f"cannot {doing}: the server's answer is no listing")
             yield from page.get("Contents", [])
             if not page.get("IsTruncated"):
                 return

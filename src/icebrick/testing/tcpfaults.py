@@ -42,6 +42,7 @@ class _Plan:
     way: Way
     after: int
     left: int
+    gone: int = 0
 
 
 class TcpProxy:
@@ -58,7 +59,7 @@ class TcpProxy:
         self.port = self._listen(port)
 
     def spoil(self, spoil: Spoil, way: Way, *, after: int = 0, times: int = 1) -> None:
-        """So many connections, each when more than `after` bytes of it have gone that way."""
+        """The connection by which more than `after` bytes have gone that way from now on; and so on, so many times."""
         with self._lock:
             self._plan = _Plan(spoil, way, after, times)
 
@@ -109,17 +110,17 @@ class TcpProxy:
             threading.Thread(target=self._pump, args=(source, sink, way), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, way: Way) -> None:
-        gone = 0
         with suppress(OSError):
             while piece := source.recv(1 << 16):
-                gone += len(piece)
-                match self._due(way, gone):
+                match self._due(way, len(piece)):
                     case Spoil.RESET:
                         _reset(source)
                         _reset(sink)
                         return
                     case Spoil.CLOSE:
-                        break
+                        _end(source)
+                        _end(sink)
+                        return
                     case Spoil.STALL:
                         return  # the other direction may still go; nobody answers, though
                     case Spoil.FLIP:
@@ -128,11 +129,15 @@ class TcpProxy:
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
-    def _due(self, way: Way, gone: int) -> Spoil | None:
+    def _due(self, way: Way, size: int) -> Spoil | None:
         with self._lock:
             plan = self._plan
-            if plan is None or plan.way is not way or gone <= plan.after or not plan.left:
+            if plan is None or plan.way is not way or not plan.left:
                 return None
+            plan.gone += size
+            if plan.gone <= plan.after:
+                return None
+            plan.gone = 0
             plan.left -= 1
             self.met += 1
             return plan.spoil
@@ -168,4 +173,5 @@ def _reset(each: socket.socket) -> None:
     """The other side gets RST."""
     with suppress(OSError):
         each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        each.shutdown(socket.SHUT_RD)  # wakes the thread that reads it, without which closing would not be done
     each.close()

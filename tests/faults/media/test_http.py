@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from tests.faults.media.conftest import ATTEMPTS, HTTP, HttpMedium, Pauses
+from tests.faults.media.conftest import ALWAYS, ATTEMPTS, HTTP, HttpMedium, Pauses
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
 from icebrick.backend.http import HttpSettings
@@ -29,15 +29,13 @@ from icebrick.testing import httpfaults as spoil
 from icebrick.testing.httpfaults import Fault
 from icebrick.testing.repositories import CHEAP, add_snapshot
 
-pytestmark = [
-    pytest.mark.parametrize("http_server", HTTP, indirect=True),
-    pytest.mark.damages_repository("to a backend, files are mere bytes"),
-]
+pytestmark = pytest.mark.damages_repository("to a backend, files are mere bytes")
+
+of_every_medium = pytest.mark.parametrize("medium", HTTP, indirect=True)
 
 SIZE = 1 << 20
 CONTENT = random.Random(4).randbytes(SIZE)
 PACK = Handle(FileType.PACK, hashlib.sha256(CONTENT).hexdigest())
-ALWAYS = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,11 @@ def prepared(medium: HttpMedium, call: Call, fault: Fault, *, times: int = 1) ->
     return call
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize(
+    ("medium", "fault"),
+    [(medium, fault) for medium in HTTP for fault in PASSING if medium == "rest" or fault not in {"500", "502", "429"}],
+    indirect=["medium"],
+)
 def test_what_passes_does_no_harm(medium: HttpMedium, pauses: Pauses, fault: str) -> None:
     with medium.opened() as backend:
         patient = pauses.patient(backend)
@@ -114,6 +116,7 @@ def test_what_passes_does_no_harm(medium: HttpMedium, pauses: Pauses, fault: str
                 patient.load(PACK)
 
 
+@of_every_medium
 def test_what_does_not_pass_is_told_after_a_bounded_number_of_attempts_each_of_them_logged(
     medium: HttpMedium, pauses: Pauses, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -131,6 +134,7 @@ def test_what_does_not_pass_is_told_after_a_bounded_number_of_attempts_each_of_t
             assert [info.handle for info in backend.list_files(FileType.PACK)] == ([] if call is SAVE else [PACK])
 
 
+@of_every_medium
 def test_a_burst_is_outlived_and_the_server_left_alone_as_long_as_it_asks(medium: HttpMedium, pauses: Pauses) -> None:
     medium.proxy.spoil(spoil.status(503, {"Retry-After": "7"}), path=PACK.name, times=5)
     with medium.opened() as backend:
@@ -140,6 +144,7 @@ def test_a_burst_is_outlived_and_the_server_left_alone_as_long_as_it_asks(medium
     assert min(pauses.made) >= 7
 
 
+@of_every_medium
 @pytest.mark.parametrize("fault", FINAL)
 def test_a_refusal_is_told_at_once(medium: HttpMedium, pauses: Pauses, fault: str) -> None:
     answer, kind = FINAL[fault]
@@ -151,6 +156,7 @@ def test_a_refusal_is_told_at_once(medium: HttpMedium, pauses: Pauses, fault: st
     assert pauses.made == []
 
 
+@of_every_medium
 def test_a_token_that_expired_is_renewed_or_the_refusal_told(medium: HttpMedium, pauses: Pauses) -> None:
     with medium.opened() as backend:
         list(backend.list_files(FileType.LOCK))  # logged in, where there is a log-in
@@ -163,6 +169,7 @@ def test_a_token_that_expired_is_renewed_or_the_refusal_told(medium: HttpMedium,
                 call.make(pauses.patient(backend))
 
 
+@of_every_medium
 @pytest.mark.parametrize("lie", [spoil.page_instead, spoil.shorten], ids=lambda lie: lie.__name__)
 def test_an_answer_that_cannot_be_is_told(medium: HttpMedium, pauses: Pauses, lie: Fault) -> None:
     """A whole file of any content can be: what is in it, the repository proves."""
@@ -174,6 +181,7 @@ def test_an_answer_that_cannot_be_is_told(medium: HttpMedium, pauses: Pauses, li
             assert medium.proxy.met == 1, call
 
 
+@of_every_medium
 def test_a_server_that_says_nothing_is_given_up(
     medium: HttpMedium, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,8 +194,11 @@ def test_a_server_that_says_nothing_is_given_up(
 
 def hurry(monkeypatch: pytest.MonkeyPatch, medium: str) -> None:
     """Wait for answers for no more than a second."""
-    module = f"icebrick.backend.{medium}"
-    monkeypatch.setattr(f"{module}.http_settings", lambda *_: HttpSettings(None, None, {}, answer_seconds=1.0))
+    if medium == "s3":
+        monkeypatch.setattr("icebrick.backend.s3.ANSWER_SECONDS", 1.0)
+        return
+    impatient = HttpSettings(None, None, {}, answer_seconds=1.0)
+    monkeypatch.setattr(f"icebrick.backend.{medium}.http_settings", lambda *_: impatient)
 
 
 PASSWORD = Secret("correct horse")
@@ -216,6 +227,9 @@ def snapshot_id(medium: HttpMedium) -> str:
     return found
 
 
+of_one_medium = pytest.mark.parametrize("medium", ["rest"], indirect=True)
+"""What a repository makes of bytes has nothing to do with where they come from."""
+
 LIES: dict[str, Fault] = {"page-instead": spoil.page_instead, "shorten": spoil.shorten, "flip": spoil.flip}
 
 
@@ -223,6 +237,7 @@ SNAPSHOT = "/snapshots/[0-9a-f]{9}"
 KINDS = ("/config$", "/keys/[0-9a-f]{9}", SNAPSHOT, "/index/[0-9a-f]{9}", "/data/[0-9a-f/]{9}")
 
 
+@of_one_medium
 @pytest.mark.parametrize("lie", LIES)
 def test_a_wrong_body_once_is_read_again_or_told(
     medium: HttpMedium, pauses: Pauses, snapshot_id: str, lie: str
@@ -237,6 +252,7 @@ def test_a_wrong_body_once_is_read_again_or_told(
         assert medium.proxy.met == 1, kind
 
 
+@of_one_medium
 @pytest.mark.parametrize("lie", LIES)
 def test_wrong_bodies_are_told_and_never_taken_for_data(
     medium: HttpMedium, pauses: Pauses, snapshot_id: str, lie: str
@@ -251,6 +267,7 @@ def test_wrong_bodies_are_told_and_never_taken_for_data(
             read_all(medium, pauses)
 
 
+@of_every_medium
 def test_listings_that_are_behind_hide_what_is_new_and_nothing_else(
     medium: HttpMedium, pauses: Pauses, snapshot_id: str
 ) -> None:
