@@ -23,7 +23,6 @@ import numpy as np
 
 from icebrick.backend.base import BackendWrapper, FileInfo, FileType, Handle
 from icebrick.backend.local import LocalBackend
-from icebrick.process import keep_freed_memory
 from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import ID_SIZE, BlobType
 from icebrick.repository.prune import PruneOptions, plan_prune
@@ -114,7 +113,6 @@ class Listed(BackendWrapper):
 
 
 def measure(folder: Path, millions: int) -> None:
-    keep_freed_memory()
     backend = Listed(LocalBackend(folder))
     backend.volumes = millions
     repository = open_repository(backend, PASSWORD)

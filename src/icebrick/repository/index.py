@@ -64,13 +64,24 @@ class _Run:
         in_order, order = SortedIds.of(ids)
         return _Run(in_order, places[order])
 
-    def merged(self, other: _Run) -> _Run:
-        # column by column, so that of only one there are three copies at a time
-        heads = np.concatenate((self.ids.heads, other.ids.heads))
-        order = np.argsort(heads, kind="stable").astype(np.uint32)
-        tails = np.concatenate((self.ids.tails, other.ids.tails))[order]
-        places = np.concatenate((self.places, other.places))[order]
-        return _Run(SortedIds(heads[order], tails), places)
+    @staticmethod
+    def merged(runs: list[_Run]) -> _Run:
+        """Takes the runs out of the list: column by column, so that of just one there are two copies at a time."""
+        heads, tails, places = (
+            [run.ids.heads for run in runs],
+            [run.ids.tails for run in runs],
+            [run.places for run in runs],
+        )
+        runs.clear()
+        order = np.argsort(np.concatenate(heads), kind="stable").astype(np.uint32)
+        return _Run(SortedIds(_joined(heads, order), _joined(tails, order)), _joined(places, order))
+
+
+def _joined(parts: list[Array], order: Array) -> Array:
+    """In this order; the parts are taken out of the list."""
+    together = np.concatenate(parts)
+    parts.clear()
+    return together[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +187,8 @@ class _Table:
 
     def entries(self, canonical: Array) -> Entries:
         self._freeze()
-        run = self._runs.pop() if self._runs else _Run.of(b"", np.zeros(0, dtype=_PLACE))
-        while self._runs:  # the small ones first
-            run = self._runs.pop().merged(run)
+        runs = self._runs or [_Run.of(b"", np.zeros(0, dtype=_PLACE))]
+        run = runs.pop() if len(runs) == 1 else _Run.merged(runs)
         run.places["pack"] = canonical[run.places["pack"]]
         run, first = _in_full_order(run)
         self._runs = [run]
@@ -196,8 +206,9 @@ class _Table:
     def _balance(self) -> None:
         """Each run is at least twice as long as the next."""
         while len(self._runs) > 1 and len(self._runs[-2].ids) < 2 * len(self._runs[-1].ids):
-            last = self._runs.pop()
-            self._runs[-1] = self._runs[-1].merged(last)
+            last = self._runs[-2:]
+            del self._runs[-2:]
+            self._runs.append(_Run.merged(last))
 
 
 def _in_full_order(run: _Run) -> tuple[_Run, Array]:
