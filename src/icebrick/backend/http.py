@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from icebrick.backend.httpstatus import Answer
+from icebrick.backend.httpstatus import Answer, number_of
 from icebrick.backend.options import BackendOptions
 from icebrick.backend.proxies import proxy_of
 from icebrick.blockdev import Data
@@ -31,6 +31,8 @@ CONNECTIONS = 5
 CONNECT_SECONDS = 20.0
 ANSWER_SECONDS = 120.0
 """Longest silence within one request; also the time a server may take to make durable what it was sent."""
+MOST_BYTES = 1 << 30
+"""In an answer: many times what a file of a repository has. Else a server could take all memory there is."""
 CA_HINT = "Name the certificate authority that signed the server's certificate with --cacert."
 
 _KEPT = 64  # idle connections; how many are used at once is bounded elsewhere
@@ -70,7 +72,7 @@ class HttpClient:
         self._pools: dict[str | None, urllib3.PoolManager] = {}
         self._lock = threading.Lock()  # guards _pools
 
-    def send(self, request: Request, headers: Mapping[str, str], *, at_most: int | None = None) -> Answer:
+    def send(self, request: Request, headers: Mapping[str, str], *, at_most: int = MOST_BYTES) -> Answer:
         """The whole answer, whatever its status.
 
         BackendUnavailableError when none comes, ShortReadError when it breaks off, BackendError when the server's
@@ -186,20 +188,17 @@ def _tls(settings: HttpSettings) -> ssl.SSLContext:
     return context
 
 
-def _body(response: urllib3.BaseHTTPResponse, request: Request, at_most: int | None) -> bytes:
+def _body(response: urllib3.BaseHTTPResponse, request: Request, at_most: int) -> bytes:
     if request.method != "GET" or response.status >= 300:
         body = response.read(_WORDS)
         if len(body) == _WORDS:
             response.close()  # what is left of it must not come before the next answer
         return body
-    length = response.headers.get("Content-Length")
+    length = number_of(response.headers.get("Content-Length"))
     if length is None and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
         raise BackendError(f"cannot {request.doing}: the server does not tell how long its answer is")
-    if at_most is None:
-        return response.read()
-    known = int(length) if length is not None and length.isdecimal() else None
-    body = b"" if known is not None and known > at_most else response.read(at_most + 1 if known is None else None)
-    if max(known or 0, len(body)) > at_most:
+    body = b"" if length is not None and length > at_most else response.read(at_most + 1 if length is None else None)
+    if max(length or 0, len(body)) > at_most:
         raise BackendError(f"cannot {request.doing}: the server sends more than the {at_most} bytes asked for")
     return body
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from icebrick.backend.base import FileInfo, Handle
-from icebrick.backend.http import Request
-from icebrick.backend.httpstatus import Answer, check
+from icebrick.backend.http import MOST_BYTES, Request
+from icebrick.backend.httpstatus import Answer, check, number_of
 from icebrick.errors import BackendError
 
 
 class Send(Protocol):
     """Sends a request with what the server wants to know of who asks, as `HttpClient.send`."""
 
-    def __call__(self, request: Request, headers: Mapping[str, str], *, at_most: int | None = None) -> Answer:
+    def __call__(self, request: Request, headers: Mapping[str, str], *, at_most: int = MOST_BYTES) -> Answer:
         """The answer, whatever its status."""
 
 
@@ -28,7 +28,7 @@ class HttpFile:
     url: str
     send: Send
 
-    def get(self, wanted: str | None, at_most: int | None) -> Answer:
+    def get(self, wanted: str | None, at_most: int) -> Answer:
         headers = {} if wanted is None else {"Range": wanted}
         return self.send(Request("GET", self.url, f"load {self.where}"), headers, at_most=at_most)
 
@@ -36,7 +36,7 @@ class HttpFile:
         request = Request("HEAD", self.url, f"examine {self.where}")
         answer = self.send(request, {})
         check(answer, request.doing)
-        length = answer.headers.get("Content-Length", "")
-        if not length.isdecimal():
+        length = number_of(answer.headers.get("Content-Length"))
+        if length is None:
             raise BackendError(f"cannot {request.doing}: the server does not tell its size")
-        return FileInfo(self.handle, int(length))
+        return FileInfo(self.handle, length)

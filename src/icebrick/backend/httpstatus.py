@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -55,6 +56,11 @@ def error_of_status(status: int, doing: str, *, detail: str = "", headers: Mappi
     if status in _BUSY or status == _DAMAGED:
         return BackendUnavailableError(message, retry_after=_seconds(headers.get("Retry-After", "")))
     return _STATUSES.get(status, BackendError)(message)
+
+
+def number_of(text: str | None) -> int | None:
+    """What a header says; None when that is no number, or one that no file has bytes."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def printable(text: str) -> str:

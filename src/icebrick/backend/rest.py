@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
 from icebrick.backend.http import (
     CONNECTIONS,
+    MOST_BYTES,
     HttpClient,
     HttpSettings,
     Request,
@@ -114,7 +115,7 @@ class RestBackend(Backend):
         path_of(handle)  # refuses what is no name
         return HttpFile(handle, f"{handle} at {self.location}", f"{self._url}{handle}", self._send)
 
-    def _send(self, request: Request, headers: Mapping[str, str], *, at_most: int | None = None) -> Answer:
+    def _send(self, request: Request, headers: Mapping[str, str], *, at_most: int = MOST_BYTES) -> Answer:
         return self._client.send(request, {**self._headers, **headers}, at_most=at_most)
 
     def _holds(self, handle: Handle, data: Data) -> bool:

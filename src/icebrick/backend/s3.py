@@ -201,7 +201,7 @@ class _S3File:
     bucket: str
     key: str
 
-    def get(self, wanted: str | None, at_most: int | None) -> Answer:
+    def get(self, wanted: str | None, at_most: int) -> Answer:
         doing = f"load {self.where}"
         part = {} if wanted is None else {"Range": wanted}
         with _translated(doing, self.bucket):
@@ -212,7 +212,7 @@ class _S3File:
                     return Answer(416, {}, b"")
                 raise
             with closing(found["Body"]) as body:  # entered itself, it would give what checks no lengths
-                if at_most is not None and found["ContentLength"] > at_most:
+                if found["ContentLength"] > at_most:
                     raise BackendError(f"cannot {doing}: the server sends more than was asked for")
                 content = body.read()
         status = found["ResponseMetadata"]["HTTPStatusCode"]

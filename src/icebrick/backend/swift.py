@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
-from icebrick.backend.http import CONNECTIONS, HttpClient, Request, http_settings
+from icebrick.backend.http import CONNECTIONS, MOST_BYTES, HttpClient, Request, http_settings
 from icebrick.backend.httpfile import HttpFile
 from icebrick.backend.httpstatus import Answer, check
 from icebrick.backend.layout import handle_of, path_of
@@ -147,7 +147,7 @@ class SwiftBackend(Backend):
         """The container."""
         return self._send(Request(method, f"{self._container}{query}", doing), headers or {})
 
-    def _send(self, request: Request, headers: Mapping[str, str], *, at_most: int | None = None) -> Answer:
+    def _send(self, request: Request, headers: Mapping[str, str], *, at_most: int = MOST_BYTES) -> Answer:
         """The request's URL is what follows the account's. A token that is refused is renewed once."""
         access = self._login.access()
         for last in (False, True):

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from icebrick.backend.http import ANSWER_SECONDS, HttpClient, Request, connection_error
-from icebrick.backend.httpstatus import check, error_of_status, printable
+from icebrick.backend.httpstatus import check, error_of_status, number_of, printable
 from icebrick.backend.options import BackendOptions
 from icebrick.errors import AccessDeniedError, BackendError, BackendUnavailableError, UsageError
 
@@ -126,8 +126,8 @@ def _own_access(client: HttpClient, environment: Mapping[str, str]) -> Access:
     url, token = answer.headers.get("X-Storage-Url"), answer.headers.get("X-Auth-Token")
     if not url or not token:
         raise BackendError(f"cannot {_DOING}: the answer names no account", hint="Check ST_AUTH.")
-    seconds = answer.headers.get("X-Auth-Token-Expires", "")
-    return Access(url.rstrip("/"), token, float(seconds) if seconds.isdecimal() else math.inf)
+    seconds = number_of(answer.headers.get("X-Auth-Token-Expires"))
+    return Access(url.rstrip("/"), token, math.inf if seconds is None else float(seconds))
 
 
 def _keystone_of_variables(options: BackendOptions) -> _Keystone:

@@ -126,6 +126,20 @@ def test_more_than_was_asked_for_is_refused_before_it_is_read(http, server):
         asked(http, server, at_most=4)
 
 
+@pytest.mark.parametrize("length", [str(1 << 40), "9" * 18])
+def test_a_file_that_would_take_all_memory_is_refused_before_it_is_read(http, server, length):
+    server.says(Reply(200, b"", {"Content-Length": length}, cut=0))
+    with pytest.raises(BackendError, match="more than"):
+        load_file(file_of(http, server), 0, None)
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "x", "1_0"])
+def test_a_length_that_is_no_number_is_refused(http, server, length):
+    server.says(Reply(200, b"", {"Content-Length": length}, cut=0))
+    with pytest.raises(BackendError):
+        file_of(http, server).examine()
+
+
 def test_an_answer_in_chunks_needs_no_length_but_may_not_be_longer(http, server):
     chunks = {"Content-Length": "", "Transfer-Encoding": "chunked"}
     server.says(Reply(200, b"4\r\nabcd\r\n0\r\n\r\n", chunks), Reply(200, b"5\r\nabcde\r\n0\r\n\r\n", chunks))

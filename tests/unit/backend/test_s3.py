@@ -77,7 +77,9 @@ def refusal(status, code, message="words"):
 
 def page(*keys, more=""):
     entries = "".join(f"<Contents><Key>{key}</Key><Size>4</Size></Contents>" for key in keys)
-    rest = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{more}</NextContinuationToken>" if more else ""
+    rest = f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>"
+    if more:
+        rest += f"<NextContinuationToken>{more}</NextContinuationToken>"
     return Reply(200, f"<ListBucketResult>{entries}{rest}</ListBucketResult>".encode())
 
 
