@@ -27,8 +27,11 @@ T = TypeVar("T")
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
-IN_FLIGHT = 4 << 20
-"""Bytes asked for or sent at once and not answered yet: what a gigabit holds in 30 ms."""
+READ_AHEAD = 4 << 20
+"""Bytes asked for at once: what a gigabit holds in 30 ms."""
+
+SENT_AHEAD = 7 << 18
+"""Bytes sent before an answer is waited for. OpenSSH takes 2 MiB; what is sent at the edge goes in small packets."""
 
 ABSENT = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 
@@ -70,14 +73,19 @@ class SftpLink:
 
     async def read(self, handle: Handle, offset: int, length: int | None) -> bytes:
         """ShortReadError as in `ReadBackend.load`."""
+        range_length(FileInfo(handle, offset + (length or 0)), offset, length)  # no negative range goes on its way
         path = self.at(layout.path_of(handle))
         async with _closing(await self._client.open(path, asyncssh.FXF_READ, encoding=None, block_size=0)) as file:
-            size = (await file.stat()).size or 0
-            wanted = range_length(FileInfo(handle, size), offset, length)
-            content = bytearray(wanted)
-            if await self._fetch(file, offset, memoryview(content)) != wanted:
-                raise ShortReadError(f"{path} ended before the {wanted} bytes at {offset} did")
-        return bytes(content)
+            if length is None:
+                size = (await file.stat()).size or 0
+                content = await self._fetch(file, offset, size - offset)
+            else:
+                status, content = await asyncio.gather(file.stat(), self._fetch(file, offset, length))
+                size = status.size or 0
+        wanted = range_length(FileInfo(handle, size), offset, length)
+        if len(content) != wanted:
+            raise ShortReadError(f"{path} gave {len(content)} instead of {wanted} bytes at {offset}")
+        return content
 
     async def attributes(self, path: str) -> asyncssh.SFTPAttrs:
         return await self._client.stat(self.at(path))
@@ -144,26 +152,25 @@ class SftpLink:
     async def sync_directory(self, path: str) -> None:
         await self._sync(self.at(path))
 
-    async def _fetch(self, file: asyncssh.SFTPClientFile, offset: int, content: memoryview) -> int:
-        """Fill `content` with what is there; answers how much that is."""
+    async def _fetch(self, file: asyncssh.SFTPClientFile, offset: int, length: int) -> bytes:
+        """Up to `length` bytes: fewer only where the file ends."""
         block = self._client.limits.max_read_len
-        fetched = 0
+        parts: dict[int, bytes] = {}
+        end = length
 
         async def fetch(start: int) -> None:
-            nonlocal fetched
-            end = min(start + block, len(content))
-            while start < end:  # servers may answer with less than they were asked for
-                part: bytes = await file.read(end - start, offset + start)  # bytes, as no encoding was asked for
+            nonlocal end
+            stop = min(start + block, end)
+            while start < stop:  # servers may answer with less than they were asked for
+                part: bytes = await file.read(stop - start, offset + start)
                 self._progress()
                 if not part:
-                    return
-                part = part[: end - start]  # nor is there a promise that they answer with no more
-                content[start : start + len(part)] = part
-                start += len(part)
-                fetched += len(part)
+                    end = min(end, start)
+                parts[start] = part[: stop - start]
+                start = start + len(part) if part else stop
 
-        await _lanes(fetch, range(0, len(content), block))
-        return fetched
+        await _lanes(fetch, range(0, length, block), READ_AHEAD // block)
+        return b"".join(parts[start] for start in sorted(parts) if start < end)
 
     async def _send(self, file: asyncssh.SFTPClientFile, view: memoryview) -> None:
         block = self._client.limits.max_write_len
@@ -172,7 +179,7 @@ class SftpLink:
             await file.write(bytes(view[start : start + block]), start)
             self._progress()
 
-        await _lanes(send, range(0, len(view), block))
+        await _lanes(send, range(0, len(view), block), SENT_AHEAD // block)
 
     async def _cause(self, path: str, size: int) -> BackendError | None:
         """Why the server may have failed to write so much; all it says is "failure"."""
@@ -213,15 +220,15 @@ class SftpLink:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._patience)
 
 
-async def _lanes(work: Callable[[int], Coroutine[Any, Any, None]], starts: range) -> None:
-    """Do `work` for each block, so many at once that the line does not run dry."""
+async def _lanes(work: Callable[[int], Coroutine[Any, Any, None]], starts: range, count: int) -> None:
+    """Do `work` for each block, so many at once."""
     rest = iter(starts)
 
     async def lane() -> None:
         for start in rest:
             await work(start)
 
-    await _together(lane() for _ in range(min(len(starts), max(4, IN_FLIGHT // starts.step))))
+    await _together(lane() for _ in range(min(len(starts), max(count, 4))))
 
 
 async def _together(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
