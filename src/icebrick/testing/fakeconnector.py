@@ -123,10 +123,12 @@ def block_device_of(content: BytesTarget) -> Iterator[str]:
                 content.read_into(extent.offset, memoryview(piece))
                 os.pwrite(file.fileno(), piece, extent.offset)
         read_only = isinstance(content, ReadOnlyTarget)
-        with loop_device(backing, read_only=read_only) as path:
-            yield path
-        if not read_only:
-            _take_over(content, backing)
+        try:
+            with loop_device(backing, read_only=read_only) as path:
+                yield path
+        finally:
+            if not read_only:
+                _take_over(content, backing)
 
 
 def _take_over(content: BytesTarget, backing: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
 
 from tests.faults.storm.world import Ran, World
 
@@ -12,6 +15,8 @@ from icebrick.blockdev import Data
 from icebrick.testing.faultplan import FaultPlan
 from icebrick.testing.faults import Death
 from icebrick.testing.turns import Turns
+from icebrick.workflow import reading
+from icebrick.workflow.restoring import files
 
 
 class Doom(FaultPlan):
@@ -67,6 +72,23 @@ class DoomedBackend(BackendWrapper):
         super().remove(handle)
 
 
+@contextmanager
+def _stepped_mounts(doom: Doom) -> Iterator[None]:
+    """A file system is mounted, and let go, at steps of their own."""
+    with ExitStack() as stack:
+        for module, name in ((reading, "mounted_for_reading"), (files, "mounted_for_writing")):
+            stack.enter_context(patch.object(module, name, functools.partial(_mounted, getattr(module, name), doom)))
+        yield
+
+
+@contextmanager
+def _mounted(mount: Callable[..., AbstractContextManager[int]], doom: Doom, *arguments: Any) -> Iterator[int]:
+    doom.reach("mount")
+    with mount(*arguments) as root:
+        yield root
+        doom.reach("unmount")
+
+
 def die(world: World, at: int | None, turns: Turns, *arguments: str) -> tuple[Doom, Ran | None]:
     """Run a command that dies at this step; None when it did. Afterwards nothing fails."""
     doom = Doom(at, turns)
@@ -76,7 +98,8 @@ def die(world: World, at: int | None, turns: Turns, *arguments: str) -> tuple[Do
     world.wrap = lambda backend: DoomedBackend(backend, doom)
     ran = None
     try:
-        ran = world.command(*arguments, turns=turns)
+        with _stepped_mounts(doom):
+            ran = world.command(*arguments, turns=turns)
     except Death:
         for backend in world.backends.values():  # the process is not gone, so nobody would take its lock for stale
             for info in list(backend.list_files(FileType.LOCK)):

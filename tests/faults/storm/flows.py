@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.faults.storm.backups import restored
 from tests.faults.storm.deaths import Doom, die
+from tests.faults.storm.filed import make_files, stored_files, write_files
 from tests.faults.storm.world import GAMMA, VOLUMES_IN_EACH, World, make_world
 
 from icebrick.cloud.base import Group, Transfer, Volume, VolumeSnapshot
@@ -22,11 +23,12 @@ from icebrick.run import SAFETY_KEY, find_mark
 from icebrick.testing.fakerecords import BETA
 from icebrick.testing.images import same_repository
 from icebrick.testing.turns import Turns
+from icebrick.workflow.naming import BackupMode, mode_of
 from icebrick.workflow.points import group_points, volume_id_of
 
 _SEED = 5
-_FREE, _DISK, _ROOT = 4, 6, 7
-"""Numbers of volumes: of no group and not attached; a server's; the one that server starts from."""
+_FREE, _FILED, _DISK, _ROOT = 4, 5, 6, 7
+"""Numbers of volumes: of no group and not attached; the same, for files; a server's; what that server starts from."""
 _MIB = 1 << 20
 
 
@@ -37,6 +39,8 @@ class Flow:
     name: str
     arguments: Callable[[World], list[str]]
     changed: Callable[[World], None] = lambda world: None
+    mounts: bool = False
+    """It works on files, which needs root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +67,14 @@ def template(folder: Path) -> World:
     return world
 
 
-def kill_everywhere(before: World, flow: Flow) -> Iterator[Cell]:
-    """Let the flow live once, which tells its steps; then, for each, die there."""
+def kill_everywhere(before: World, flow: Flow, *, every: int = 1) -> Iterator[Cell]:
+    """Let the flow live once, which tells its steps; then, for each or every so many of them, die there."""
     scene = before.copied()
     flow.changed(scene)
     alive, ran = _die(scene.copied(), flow, None)
     if ran != 0:
         yield Cell(flow.name, 0, "the end", (f"alive, it ended with {ran}",))
-    for number, step in enumerate(alive.steps, 1):
+    for number, step in list(enumerate(alive.steps, 1))[::every]:
         world = scene.copied()
         doom, code = _die(world, flow, number)
         problems = () if code is None else (f"it ended with {code} and not by step {number}, {doom.steps[-1]}",)
@@ -161,7 +165,8 @@ def _problems_of_repository(world: World) -> Iterator[str]:
         store, snapshots = repository.load_index(), list(repository.snapshots())
         for snapshot in snapshots:
             volume_id = volume_id_of(snapshot) or ""
-            if restored(store, snapshot) != world.contents[volume_id]:
+            held = stored_files(store, snapshot) if mode_of(snapshot) is BackupMode.FILES else restored(store, snapshot)
+            if held not in (world.contents[volume_id], world.former.get(volume_id)):
                 yield f"snapshot {snapshot.id} does not hold what volume {volume_id} did"
         for point in group_points(snapshots):
             members = {volume_id_of(snapshot) for snapshot in point.members}
@@ -200,6 +205,37 @@ def _lose_group(world: World) -> None:
     del world.records.groups[world.groups[0]]
 
 
+def _back_up_files(world: World) -> None:
+    """A volume gets a file system, and a backup of the files in it."""
+    world.connector.makes_devices = True
+    volume_id = _volume(world, _FILED)
+    make_files(world.records.content[volume_id], same=b"s" * 10_000, changed=b"before")
+    world.contents[volume_id] = world.content(volume_id)
+    assert world.command("backup", "--mode", "files", "--single-volume-id", volume_id).code == 0
+
+
+def _change_files(world: World) -> None:
+    _back_up_files(world)
+    write_files(world.records.content[_volume(world, _FILED)], changed=b"after" * 1000)
+
+
+def _go_on_with_files(world: World) -> None:
+    """They are to be backed up again."""
+    _change_files(world)
+    volume_id = _volume(world, _FILED)
+    world.former[volume_id], world.contents[volume_id] = world.contents[volume_id], world.content(volume_id)
+
+
+def _lose_files(world: World) -> None:
+    _back_up_files(world)
+    volume_id = _volume(world, _FILED)
+    del world.records.volumes[volume_id], world.records.content[volume_id]
+
+
+def _restore_files(*arguments: str) -> Callable[[World], list[str]]:
+    return lambda world: ["restore", "--single-volume-id", _volume(world, _FILED), *arguments]
+
+
 FLOWS = (
     Flow("backup", lambda world: ["backup", "--single-volume-id", _volume(world)]),
     Flow("backup of a group", lambda world: ["backup", "--consistency-groups", world.groups[0]]),
@@ -214,4 +250,13 @@ FLOWS = (
     Flow("restore, offered", _restore("--to-project", GAMMA.id)),
     Flow("restore of a group onto copies", _restore_group),
     Flow("restore of a group anew", _restore_group, _lose_group),
+    Flow(
+        "backup of files",
+        lambda world: ["backup", "--mode", "files", "--single-volume-id", _volume(world, _FILED)],
+        _go_on_with_files,
+        mounts=True,
+    ),
+    Flow("restore of files onto a copy", _restore_files(), _change_files, mounts=True),
+    Flow("restore of files in place", _restore_files("--in-place"), _change_files, mounts=True),
+    Flow("restore of files anew", _restore_files(), _lose_files, mounts=True),
 )

@@ -23,6 +23,8 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+from tests.faults.storm.filed import content_of, pages
+
 import icebrick
 from icebrick import app
 from icebrick.attach import brick
@@ -33,7 +35,6 @@ from icebrick.cli import main
 from icebrick.cloud import session
 from icebrick.cloud.base import GroupSpec, Project, VolumeSettings, VolumeSpec
 from icebrick.repository import lock
-from icebrick.testing.bytesdevice import BytesTarget
 from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
 from icebrick.testing.fakerecords import ALPHA, BETA, FakeRecords
@@ -49,6 +50,10 @@ VOLUMES_IN_EACH = 8
 MEMBERS = 3
 _PAGE = 4096
 _MIB = 1 << 20
+
+
+Content = dict[int, bytes] | dict[str, bytes]
+"""What is not zero, by offset; or files, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,12 @@ class World:
     location: str
     wrap: Callable[[Backend], Backend] = field(default=lambda backend: backend)
     """What stands between a command and a backend."""
-    contents: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    contents: dict[str, Content] = field(default_factory=dict)
     """By volume id, as they were made."""
     members: dict[str, list[str]] = field(default_factory=dict)
     """By group id, as they were made."""
+    former: dict[str, Content] = field(default_factory=dict)
+    """What volumes held, by id, when earlier backups of them were made."""
 
     @property
     def password_file(self) -> Path:
@@ -125,12 +132,13 @@ class World:
             chance,
             self.state_dir,
             records,
-            FakeConnector(records),
+            FakeConnector(records, makes_devices=self.connector.makes_devices),
             _logins(records),
             backends,
             self.location,
             contents=dict(self.contents),
             members=dict(self.members),
+            former=dict(self.former),
         )
 
     @property
@@ -157,8 +165,10 @@ class World:
             **records.transfers,
         }
 
-    def content(self, volume_id: str) -> dict[int, bytes]:
-        return pages(self.records.content[volume_id])
+    def content(self, volume_id: str) -> Content:
+        """Where the host makes devices and this one has a file system, the files in that."""
+        device = self.records.content[volume_id]
+        return content_of(device) if self.connector.makes_devices else pages(device)
 
     @contextmanager
     def _outside_in_memory(self) -> Iterator[None]:
@@ -227,17 +237,6 @@ def _make_volume(world: World, cloud: FakeCloud, number: int, shared: bytes) -> 
     device.write(200 * _MIB + world.chance.randrange(50) * _PAGE, world.chance.randbytes(_PAGE))
     world.contents[volume.id] = pages(device)
     return volume.id
-
-
-def pages(device: BytesTarget) -> dict[int, bytes]:
-    """What is not zero, by offset."""
-    found = {}
-    for extent in device.extents():
-        piece = bytearray(extent.length)
-        device.read_into(extent.offset, memoryview(piece))
-        if piece != bytes(extent.length):
-            found[extent.offset] = bytes(piece)
-    return found
 
 
 @functools.cache
