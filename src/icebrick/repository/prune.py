@@ -51,7 +51,7 @@ def execute_prune(repository: Repository, plan: PrunePlan, progress: Progress = 
     # No index names them and no snapshot needs them. First, because a full disk may need the room.
     remove_files(backend, [_pack(pack_id) for pack_id in plan.unreferenced], "remove unindexed packs", progress)
     written = _repack(repository, plan, progress)
-    index_files = save_index_files(backend, key, rewritten(backend, key, plan.rewrite, plan.kept))
+    index_files = save_index_files(backend, key, rewritten(backend, key, plan.rewrite, plan.kept, progress))
     remove_files(backend, [file.handle for file in plan.rewrite], "remove old index files", progress)
     gone = [_pack(plan.pack_ids[number]) for number in np.flatnonzero(plan.gone)]
     remove_files(backend, gone, "remove old packs", progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ from icebrick.repository.index import Entries, Index
 from icebrick.repository.sortedids import Array
 from icebrick.repository.tree import tree_references
 
+LARGE = 4 << 20
+"""Trees from this many stored bytes on, as of large images, are loaded one at a time: each takes ten times as much."""
 _AT_ONCE = (1 << 16) * ID_SIZE
 _MISSING_HINT = (
     "Nothing was removed. 'icebrick repair index' may find it; what is lost, 'icebrick repair snapshots' takes out."
@@ -75,6 +78,7 @@ class MarkedEntries:
 
 def mark_used(store: BlobStore, index: Index, roots: bytes, progress: Progress) -> tuple[MarkedEntries, MarkedEntries]:
     """Data and trees, marked from these trees (packed ids) down; CorruptDataError when one cannot be read."""
+    turn = threading.Lock()  # to load large trees
     data, trees = (_unmarked(index, blob_type) for blob_type in (BlobType.DATA, BlobType.TREE))
     with progress.task("find used data", unit="trees") as task:
         level = roots
@@ -95,7 +99,8 @@ def mark_used(store: BlobStore, index: Index, roots: bytes, progress: Progress) 
                         below.extend(subtrees)
                     task.advance(1)
 
-                store.load_many(pack[0], pack[1], use)
+                with turn if any(blob.length > LARGE for blob in pack[1]) else nullcontext():
+                    store.load_many(pack[0], pack[1], use)
 
             with Workers(visit, threads=store.connections, name="trees") as workers:
                 for pack in by_pack(trees.entries, new, BlobType.TREE):

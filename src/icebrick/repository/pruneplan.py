@@ -5,6 +5,7 @@ Memory: the index, two bytes for each entry of it, and some 150 bytes for each p
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from icebrick.backend.base import FileType
 from icebrick.errors import CorruptDataError
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blobstore import BlobStore
+from icebrick.repository.ids import ID_SIZE
 from icebrick.repository.loadindex import MENDING, IndexFile, load_index
 from icebrick.repository.prunemarks import MarkedEntries, mark_used
 from icebrick.repository.prunepacks import Limits, PackUse, decide, needed_copies, pack_use
@@ -161,13 +163,19 @@ def _compare_with_stored(
     repository: Repository, pack_ids: tuple[bytes, ...], use: PackUse
 ) -> tuple[Array, dict[bytes, int]]:
     """Which packs of the index are there; and those in no index, with their sizes in bytes."""
-    listed = [(bytes.fromhex(info.handle.name), info.size) for info in repository.backend.list_files(FileType.PACK)]
+    listed, listed_sizes = bytearray(), array("q")
+    for info in repository.backend.list_files(FileType.PACK):
+        listed += bytes.fromhex(info.handle.name)
+        listed_sizes.append(info.size)
     by_id, order = SortedIds.of(b"".join(pack_ids))
-    places = by_id.positions(b"".join(pack_id for pack_id, _ in listed))
-    unreferenced = {pack_id: size for (pack_id, size), place in zip(listed, places, strict=True) if place < 0}
+    places = by_id.positions(bytes(listed))
+    unreferenced = {
+        bytes(listed[number * ID_SIZE : (number + 1) * ID_SIZE]): listed_sizes[number]
+        for number in np.flatnonzero(places < 0).tolist()
+    }
     numbers = order[places[places >= 0]]
     sizes = np.zeros(len(pack_ids), dtype=np.int64)
-    sizes[numbers] = [size for (_, size), place in zip(listed, places, strict=True) if place >= 0]
+    sizes[numbers] = np.array(listed_sizes)[places >= 0]
     stored = np.zeros(len(pack_ids), dtype=bool)
     stored[numbers] = True
     needed = use.needed_blobs > 0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.parallel import Workers
-from icebrick.progress import Progress
+from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.crypto import Key
 from icebrick.repository.indexfile import decode_index, encode_index
@@ -32,13 +32,19 @@ def files_to_rewrite(files: Sequence[IndexFile], kept: Array) -> tuple[IndexFile
     return (*stale, *(small if len(small) > 1 or (small and stale) else ()))
 
 
-def rewritten(backend: Backend, key: Key, files: Sequence[IndexFile], kept: Array) -> Iterator[EntriesOfPack]:
+def rewritten(
+    backend: Backend, key: Key, files: Sequence[IndexFile], kept: Array, progress: Progress = NO_PROGRESS
+) -> Iterator[EntriesOfPack]:
     """What these files say of the packs that are kept."""
-    for file in files:
-        packs = decode_index(load_unpacked(backend, key, file.handle))
-        for number, pack in zip(file.packs, packs, strict=True):
-            if kept[number]:
-                yield pack
+    if not files:
+        return
+    with progress.task("write index", total=len(files), unit="files") as task:
+        for file in files:
+            packs = decode_index(load_unpacked(backend, key, file.handle))
+            for number, pack in zip(file.packs, packs, strict=True):
+                if kept[number]:
+                    yield pack
+            task.advance(1)
 
 
 def save_index_files(backend: Backend, key: Key, packs: Iterable[EntriesOfPack]) -> int:

@@ -93,7 +93,7 @@ def execute_repair_packs(repository: Repository, plan: PackRepairPlan, progress:
         remembered[pack[0]].append(pack)
     salvaged = salvage(repository, plan.damaged, remembered)
     lost = _lost(plan, salvaged, kept)
-    save_index_files(backend, key, rewritten(backend, key, files, kept))
+    save_index_files(backend, key, rewritten(backend, key, files, kept, progress))
     remove_files(backend, [file.handle for file in files], "remove old index files", progress)
     damaged = [Handle(FileType.PACK, pack_id.hex()) for pack_id in plan.damaged]
     remove_files(backend, damaged, "remove damaged packs", progress)
