@@ -8,14 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from icebrick.blockdev import Data
-from icebrick.errors import CorruptDataError
 from icebrick.parallel import Workers, default_threads
 from icebrick.progress import Task
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.tree import decode_tree
+from icebrick.repository.tree import tree_references
 from icebrick.repository.treecache import TreeCache
 
 BATCH = 1 << 14
@@ -49,7 +48,7 @@ class TreeCopy:
         self._complete |= seen  # only now: of a tree that failed, not all may have been copied
 
     def _contents(self, root: bytes, seen: set[bytes], writer: BlobWriter) -> Iterator[bytes]:
-        """The data of every file below, as ids; every tree is copied on the way."""
+        """The data of the files of every tree below, as ids; every tree is copied on the way."""
         waiting = [root]
         while waiting:
             tree = waiting.pop()
@@ -59,17 +58,12 @@ class TreeCopy:
             plain = self._trees.load(tree)
             if not writer.holds(BlobType.TREE, tree):
                 writer.save(BlobType.TREE, plain)
-            for node in reversed(decode_tree(plain)):
-                if node.type == "dir" and node.subtree is None:
-                    raise CorruptDataError(f"tree {tree.hex()}: directory {node.name!a} without a tree")
-                if node.subtree is not None:
-                    waiting.append(node.subtree)
-                if node.content:
-                    yield node.content
+            content, below = tree_references(plain)
+            waiting += reversed(_split(below))
+            yield content
 
     def _copy_data(self, ids: bytes, writer: BlobWriter) -> None:
-        each = dict.fromkeys(ids[start : start + ID_SIZE] for start in range(0, len(ids), ID_SIZE))
-        missing = [blob_id for blob_id in each if not writer.holds(BlobType.DATA, blob_id)]
+        missing = [blob_id for blob_id in dict.fromkeys(_split(ids)) if not writer.holds(BlobType.DATA, blob_id)]
         if not missing:
             return
 
@@ -97,3 +91,7 @@ class TreeCopy:
             (pack, [places.blob(number, ids[number]) for number in numbers])
             for pack, numbers in itertools.groupby(order, key=lambda number: int(packs[number]))
         ]
+
+
+def _split(ids: bytes) -> list[bytes]:
+    return [ids[start : start + ID_SIZE] for start in range(0, len(ids), ID_SIZE)]
