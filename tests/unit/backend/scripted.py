@@ -70,7 +70,7 @@ def scripted(tls: SSLContext | None = None) -> Iterator[ScriptedServer]:
         def do_anything(self) -> None:
             script.answer(self)
 
-        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_anything  # noqa: N815 - the library's names
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_CONNECT = do_anything  # noqa: N815 - the library's names
 
         def log_message(self, *args: object) -> None:
             pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import closing
 
 import pytest
 from tests.unit.backend.scripted import Reply, scripted
@@ -177,6 +178,33 @@ def test_credentials_of_a_profile_are_found_in_the_file_that_is_named(server, op
 def test_what_cannot_be_meant_is_a_mistake(opened, options, environment):
     with pytest.raises(UsageError):
         opened(environment=environment, **options)
+
+
+@pytest.mark.parametrize(
+    ("lookup", "address"),
+    [
+        ("auto", "http://far.example:9000/bucket/config"),
+        ("path", "http://far.example:9000/bucket/config"),
+        ("dns", "http://bucket.far.example:9000/config"),
+    ],
+)
+def test_a_bucket_is_in_the_path_or_in_the_name_of_the_host(server, lookup, address):
+    server.says(Reply(200, b"config"))
+    environment = {**CREDENTIALS, "HTTP_PROXY": server.url}
+    with closing(backend_at("http://far.example:9000/bucket", environment, {"bucket_lookup": lookup})) as backend:
+        assert backend.load(Handle(FileType.CONFIG)) == b"config"
+    assert server.seen[0].path == address
+
+
+def test_at_amazon_each_bucket_has_a_name_in_its_region(server):
+    server.says(Reply(403))
+    environment = {**CREDENTIALS, "HTTPS_PROXY": server.url}
+    with (
+        closing(backend_at("s3.amazonaws.com/bucket", environment, {"region": "eu-west-1"})) as backend,
+        pytest.raises(BackendError),
+    ):
+        backend.load(Handle(FileType.CONFIG))
+    assert (server.seen[0].method, server.seen[0].path) == ("CONNECT", "bucket.s3.eu-west-1.amazonaws.com:443")
 
 
 @pytest.mark.parametrize(
