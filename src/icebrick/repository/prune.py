@@ -31,7 +31,8 @@ from icebrick.repository.sortedids import Array, SortedIds
 
 __all__ = ["Amount", "PruneFigures", "PruneOptions", "PrunePlan", "PruneResult", "execute_prune", "plan_prune"]
 
-MAX_REPACKERS = 8
+MAX_REPACKERS = 4
+"""Each may leave a small pack of data and one of trees; fewer than `FEW_SMALL_PACKS`, or each prune would join them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def test_a_dry_run_tells_the_same_and_does_nothing(icebrick: Icebrick, forgotten
     assert {name: value for name, value in done.items() if name in plan} == plan | {"message_type": "summary"}
     assert done["done"]["packs_removed"] == 2
     assert plan["freed_bytes"] == plan["remove"]["bytes"] > 0
+
+
+def test_what_killed_saves_left_is_removed(icebrick: Icebrick, forgotten: Path) -> None:
+    left = forgotten / FileType.SNAPSHOT.value / f"{'0' * 64}-tmp-1234"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    assert icebrick("prune").out.endswith("removed 1 unfinished file\n")
+    assert not left.exists()
 
 
 def test_a_repository_in_use_is_not_pruned(icebrick: Icebrick, forgotten: Path) -> None:

@@ -166,6 +166,21 @@ def test_many_small_packs_are_joined(repository: Repository, monkeypatch: pytest
     assert len(names(repository, FileType.INDEX)) <= 3
 
 
+def test_prunes_come_to_an_end(repository: Repository) -> None:
+    repository.backend.connections = 16
+    old = add_tree(repository, files(range(60)))
+    for number in range(8):
+        add_tree(repository, files(range(number, 60, 4)), number)
+    forget(repository, old)
+    prune(repository)
+    second, joining = prune(repository)  # the index of what was repacked with that of the rest
+    before = {file_type: names(repository, file_type) for file_type in FileType}
+    third, result = prune(repository)
+    assert second.figures.packs_to_repack == third.figures.packs_to_repack == joining.packs_removed == 0
+    assert result.index_files_removed == 0
+    assert {file_type: names(repository, file_type) for file_type in FileType} == before
+
+
 def test_a_pack_in_no_index_is_removed(repository: Repository) -> None:
     pack = Handle(FileType.PACK, digest(b"left by a killed run").hex())
     repository.backend.save(pack, b"left by a killed run")
