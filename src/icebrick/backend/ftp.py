@@ -20,7 +20,7 @@ from icebrick.backend import layout
 from icebrick.backend.base import Backend
 from icebrick.backend.ftpsession import FTP_ERRORS, FtpSession, TlsFtp, translation
 from icebrick.backend.location import Location
-from icebrick.backend.options import BackendOptions
+from icebrick.backend.options import BackendOptions, connections_of
 from icebrick.backend.sessions import SessionPool
 from icebrick.backend.tree import TreeBackend
 from icebrick.errors import AccessDeniedError, UsageError
@@ -30,6 +30,7 @@ CONNECTIONS = 4
 
 _TIMEOUT = 120.0
 """Seconds one answer may take: a slow disk may take its time to store a pack."""
+_CONNECT_TIMEOUT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class FtpServer:
     user: str
     password: Secret
     tls: ssl.SSLContext | None = None
+    connections: int = CONNECTIONS
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -51,12 +53,12 @@ def open_ftp(location: Location, options: BackendOptions) -> Backend:
     """For ftp: and ftps:. UsageError for an address that cannot be meant. Connects with the first call."""
     server = server_of(location, options)
     pool = SessionPool(lambda: _connect(server))
-    return TreeBackend(str(location), pool, connections=CONNECTIONS, temp_mark=layout.TEMP_MARK)
+    return TreeBackend(str(location), pool, connections=server.connections, temp_mark=layout.TEMP_MARK)
 
 
 def server_of(location: Location, options: BackendOptions) -> FtpServer:
     """What location, options and environment say together."""
-    options.of(location.scheme, ())
+    given = options.of(location.scheme, ("connections",))
     try:
         parts = urlsplit(f"{location.scheme}:{location.address}")
         port = parts.port or ftplib.FTP_PORT
@@ -74,6 +76,7 @@ def server_of(location: Location, options: BackendOptions) -> FtpServer:
         user=user,
         password=Secret(_from_netrc(parts.hostname, user, options) if password is None else password),
         tls=_tls(options) if location.scheme == "ftps" else None,
+        connections=connections_of(given, CONNECTIONS),
     )
 
 
@@ -112,14 +115,17 @@ def _tls(options: BackendOptions) -> ssl.SSLContext:
 
 def _connect(server: FtpServer) -> FtpSession:
     # Without TLS for networks that the operator trusts: so the location says.
-    ftp = TlsFtp(context=server.tls, timeout=_TIMEOUT) if server.tls else ftplib.FTP(timeout=_TIMEOUT)  # noqa: S321
+    ftp = TlsFtp(context=server.tls) if server.tls else ftplib.FTP()  # noqa: S321
     try:
-        ftp.connect(server.host, server.port)
+        ftp.connect(server.host, server.port, _CONNECT_TIMEOUT)
         ftp.login(server.user, server.password.reveal())
         if isinstance(ftp, TlsFtp):
             ftp.prot_p()
         ftp.voidcmd("TYPE I")
         root = posixpath.normpath(posixpath.join(ftp.pwd() or "/", server.root))
+        assert ftp.sock is not None
+        ftp.timeout = _TIMEOUT  # of data connections
+        ftp.sock.settimeout(_TIMEOUT)
     except FTP_ERRORS as error:
         ftp.close()
         translated = translation(error, f"cannot connect to {server}")

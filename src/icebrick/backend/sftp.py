@@ -23,7 +23,7 @@ from icebrick.backend import layout
 from icebrick.backend.base import Backend
 from icebrick.backend.eventloop import EventLoop
 from icebrick.backend.location import Location
-from icebrick.backend.options import BackendOptions
+from icebrick.backend.options import BackendOptions, connections_of
 from icebrick.backend.sessions import SessionPool
 from icebrick.backend.sftplink import SftpLink
 from icebrick.backend.sftpsession import SftpSession, reason
@@ -58,6 +58,7 @@ class SftpServer:
     known_hosts: Path | None = None
     patience: float = 120.0
     """So long a request may stay without an answer: a slow disk may take its time to sync."""
+    connections: int = CONNECTIONS
     keepalive: float = 15.0
     """How often a silent server is asked whether it lives; after three questions it does not."""
 
@@ -79,7 +80,7 @@ class SftpBackend(TreeBackend[SftpSession]):
         self._server = server
         self._loop = EventLoop("sftp")
         pool = SessionPool(self._connect)
-        super().__init__(location, pool, connections=CONNECTIONS, temp_mark=layout.SFTP_TEMP_MARK)
+        super().__init__(location, pool, connections=server.connections, temp_mark=layout.SFTP_TEMP_MARK)
 
     def close(self) -> None:
         super().close()
@@ -116,8 +117,8 @@ def _arguments(server: SftpServer) -> dict[str, Any]:
         arguments["encryption_algs"] = _CIPHERS
     return arguments | {
         "known_hosts": _known_hosts(server, settled),
-        "connect_timeout": 30,
-        "login_timeout": 30,
+        "connect_timeout": 20,
+        "login_timeout": 20,
         "keepalive_interval": server.keepalive,
         "window": _WINDOW,
         "max_pktsize": _PACKET,
@@ -170,14 +171,14 @@ def _key_hint(server: SftpServer) -> str:
 
 def server_of(location: Location, options: BackendOptions) -> SftpServer:
     """What location, options and environment say together."""
-    given = options.of("sftp", (*_FILES, *_NO_SSH))
+    given = options.of("sftp", ("connections", *_FILES, *_NO_SSH))
     for name in _NO_SSH:
         if name in given:
             raise UsageError(
                 f"sftp.{name} is for the ssh program, which is not used",
                 hint="Write it into ssh_config, which is read: ~/.ssh/config, or the file named by sftp.config.",
             )
-    files = {name: _file(f"sftp.{name}", path) for name, path in given.items()}
+    files = {name: _file(f"sftp.{name}", given[name]) for name in _FILES if name in given}
     password = options.environment.get("SFTP_PASSWORD")
     server = _parsed(location)
     return replace(
@@ -186,6 +187,7 @@ def server_of(location: Location, options: BackendOptions) -> SftpServer:
         config=files.get("config"),
         identity=files.get("identity"),
         known_hosts=files.get("known-hosts"),
+        connections=connections_of(given, CONNECTIONS),
     )
 
 

@@ -98,3 +98,9 @@ def test_certificates_that_cannot_be_read_are_an_error(tmp_path):
 def test_an_unknown_option_is_an_error():
     with pytest.raises(UsageError, match=r"ftp\.active"):
         open_ftp(parse_location("ftp://host/repo"), BackendOptions({"ftp.active": "yes"}))
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "ftps"])
+def test_the_number_of_connections_can_be_chosen(scheme):
+    options = BackendOptions({f"{scheme}.connections": "9"})
+    assert open_ftp(parse_location(f"{scheme}://host/repo"), options).connections == 9

@@ -106,3 +106,8 @@ def test_opening_connects_to_nothing_and_shows_no_password():
     assert backend.location == "sftp://ann:***@host.invalid//srv"
     backend.close()
     backend.close()
+
+
+def test_the_number_of_connections_can_be_chosen():
+    backend = open_sftp(parse_location("sftp:host:/srv"), BackendOptions({"sftp.connections": "9"}))
+    assert backend.connections == 9
