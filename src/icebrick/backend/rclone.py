@@ -110,6 +110,22 @@ class RcloneBackend(Backend):
         with self._served() as rest:
             rest.remove(handle)
 
+    def discard(self) -> bool:
+        """Folders, where the medium has such; rclone removes them only if they are empty."""
+        command = [self._command[0], "rmdirs", "--", self._command[-1]]
+        try:
+            done = subprocess.run(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=START_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0 or b"directory not found" in done.stderr
+
     def close(self) -> None:
         with self._lock:
             self._end()
@@ -223,7 +239,7 @@ class _Child:
             line = self._cleaned(raw)
             log.debug("rclone says: %s", line)
             self._lines.append(line)
-            found = _SERVING.search(line)
+            found = _SERVING.search(raw.decode("utf-8", "replace"))  # a parameter may be the host's name: cleaned away
             if found and not self._known.is_set():
                 self._url = found[1]
                 self._known.set()

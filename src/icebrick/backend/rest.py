@@ -108,6 +108,10 @@ class RestBackend(Backend):
         with suppress(FileMissingError):
             check(self._send(Request("DELETE", file.url, doing), {}), doing)
 
+    def discard(self) -> bool:
+        """The protocol has no way to."""
+        return False
+
     def close(self) -> None:
         self._client.close()
 

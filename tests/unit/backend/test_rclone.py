@@ -108,6 +108,12 @@ def test_nothing_is_started_before_the_first_call_and_nothing_left_after_the_clo
     assert gone(process)
 
 
+@pytest.mark.parametrize(("end", "gone"), [(0, True), ("ERROR : x: directory not found", True), ("no", False)])
+def test_empty_folders_are_removed_by_rclone(pretend, tmp_path, end, gone):
+    assert opened(pretend(f"sys.exit({end!r})")).discard() is gone
+    assert calls(tmp_path)[0][1] == ["rmdirs", "--", "remote:path"]
+
+
 def test_a_child_that_cannot_serve_is_final_and_tells_why(pretend):
     backend = opened(pretend(FAILS))
     with pytest.raises(BackendError, match=r"cannot serve rclone:remote:path: Failed to create file system") as caught:
