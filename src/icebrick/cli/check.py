@@ -50,7 +50,8 @@ def check(subset: str | None, *, read_data: bool) -> None:
         if report.problems:
             raise CorruptDataError(
                 f"{repository.backend.location} is damaged: {counted(len(report.problems), 'problem')}",
-                hint="Snapshots that need nothing of what is damaged can still be restored.",
+                hint="'icebrick repair' mends what can be mended. Snapshots that need nothing of what is damaged can "
+                "still be restored.",
             )
 
 

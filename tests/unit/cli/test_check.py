@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.conftest import PASSWORD, Icebrick
 
+from icebrick.backend.base import FileType
 from icebrick.backend.local import LocalBackend
 from icebrick.backend.memory import MemoryBackend
 from icebrick.repository.repository import open_repository
 from icebrick.secret import Secret
-from icebrick.testing.repositories import add_tree, copy_files
+from icebrick.testing.repositories import add_tree, copy_files, in_memory
 
 
 @pytest.fixture
@@ -39,6 +40,21 @@ def test_a_problem_is_told_once(icebrick: Icebrick, snapshot_id: str, location: 
     pack.unlink()
     ran = icebrick("check")
     assert (ran.out + ran.err).count(f"{pack.name} is missing") == 1
+
+
+@pytest.mark.damages_repository("check must find it")
+def test_a_check_does_not_believe_the_cache(
+    icebrick: Icebrick, snapshot_id: str, location: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    medium = in_memory(LocalBackend(location))
+    monkeypatch.setattr("icebrick.app.open_backend", lambda *_: medium)
+    monkeypatch.setenv("RESTIC_REPOSITORY", "s3:host/bucket")
+    monkeypatch.setenv("RESTIC_CACHE_DIR", str(tmp_path / "cache"))
+    assert icebrick("ls", "latest").code == 0
+    [index] = medium.list_files(FileType.INDEX)
+    medium.save(index.handle, b"damaged")
+    assert icebrick("ls", "latest").code == 0
+    assert icebrick("check").code == 1
 
 
 @pytest.fixture
