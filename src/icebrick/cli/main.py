@@ -32,6 +32,7 @@ COMMANDS = {
     "dump": ("icebrick.cli.dump", "Write a file of a snapshot to standard output."),
     "mount": ("icebrick.cli.mount", "Show all snapshots as directories of this host."),
     "restore": ("icebrick.cli.restore", "Restore volumes in the cloud, or an image or files to this host."),
+    "verify": ("icebrick.cli.verify", "Prove that snapshots can be restored."),
     "run": ("icebrick.cli.run", "Do what a job says: a JSON file, or standard input."),
     "forget": ("icebrick.cli.forget", "Forget snapshots by rules, or by their ids."),
     "prune": ("icebrick.cli.prune", "Remove what no snapshot needs."),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from icebrick.cli.command import command
 from icebrick.cli.invocation import this_invocation
 from icebrick.cli.narrowing import narrowed
 from icebrick.cli.output import counted, size_text, table
+from icebrick.cli.proofs import proof_records, proof_text
 from icebrick.cli.repository import opened_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.workflow.naming import MODE, NAME, tagged
 from icebrick.workflow.points import RestorePoint, group_points
+from icebrick.workflow.receipts import Receipts
 from icebrick.workflow.select import Narrowing
 
 EXAMPLES = """
@@ -28,20 +31,31 @@ def snapshots(narrowing: Narrowing) -> None:
     """List what is in the repository.
 
     The oldest comes first. Of groups, it is told which restore points are complete: others cannot be restored as a
-    group.
+    group. And of each, how and when it was last verified from this host.
     """
     invocation = this_invocation()
     with opened_repository(invocation) as repository:
         there = list(repository.snapshots())
+        receipts = Receipts(invocation.settings.agent.state_dir, repository.id)
     wanted = list(filter(narrowing.takes, there))
     ids = {snapshot.id for snapshot in wanted}
     points = [point for point in group_points(there) if not ids.isdisjoint(member.id for member in point.members)]
     told = {snapshot.id: _point_record(point) for point in points for snapshot in point.members}
+    proofs = {snapshot.id: receipts.of(snapshot.id or "") for snapshot in wanted}
     records = [
-        snapshot_record(snapshot) | ({"restore_point": told[snapshot.id]} if snapshot.id in told else {})
+        snapshot_record(snapshot)
+        | ({"restore_point": told[snapshot.id]} if snapshot.id in told else {})
+        | ({"verified": proof_records(proofs[snapshot.id])} if proofs[snapshot.id] else {})
         for snapshot in wanted
     ]
-    invocation.output.result("\n".join([_text(wanted), *_points_text(points)]), records)
+    now = datetime.now(UTC)
+    verified = {snapshot_id: proof_text(found, now) for snapshot_id, found in proofs.items()}
+    invocation.output.result("\n".join([_text(wanted, verified), *_points_text(points)]), records)
+    failed = [(snapshot.id or "")[:8] for snapshot in wanted if not all(each.ok for each in proofs[snapshot.id])]
+    if failed:
+        invocation.output.warn(
+            f"the last verification failed of {counted(len(failed), 'snapshot')}: {', '.join(failed)}"
+        )
 
 
 def snapshot_line(snapshot: Snapshot) -> str:
@@ -56,8 +70,8 @@ def moment_text(snapshot: Snapshot) -> str:
     return f"{snapshot.time.to_datetime().astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _text(snapshots: list[Snapshot]) -> str:
-    head = ("id", "time", "host", "path", "mode", "name", "size")
+def _text(snapshots: list[Snapshot], verified: Mapping[str | None, str]) -> str:
+    head = ("id", "time", "host", "path", "mode", "name", "size", "verified")
     rows = [
         (
             (snapshot.id or "")[:8],
@@ -67,6 +81,7 @@ def _text(snapshots: list[Snapshot]) -> str:
             tagged(snapshot.tags, MODE) or "",
             tagged(snapshot.tags, NAME) or "",
             "" if snapshot.summary is None else size_text(snapshot.summary.total_bytes_processed),
+            verified[snapshot.id],
         )
         for snapshot in snapshots
     ]
