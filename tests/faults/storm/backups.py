@@ -75,7 +75,12 @@ def _problems_of_report(world: World, wanted: set[str], summary: dict[str, Any])
 
 
 def _problems_of_repositories(world: World, summary: dict[str, Any], earlier: set[str | None]) -> Iterator[str]:
-    """Each claimed backup is there and restores what the volume holds; what is there was claimed."""
+    """Each claimed backup is there and restores what the volume holds; what is there was claimed.
+
+    But for one thing: where the answer to the saving of a snapshot is lost, and the run is told to end before it can
+    try again, the volume is a failure although its backup is there, and whole.
+    """
+    failed = {failure["volume_id"] for failure in summary["failures"]} if summary["interrupted"] else set()
     claimed = {backup["snapshot_id"] for backup in summary["backups"]}
     found: set[str | None] = set()
     points: set[str] = set()
@@ -89,8 +94,10 @@ def _problems_of_repositories(world: World, summary: dict[str, Any], earlier: se
         points |= {point.group_snapshot_id for point in group_points(snapshots) if point.is_complete}
         for snapshot in snapshots:
             volume_id = volume_id_of(snapshot) or ""
-            if snapshot.id in claimed and restored(store, snapshot) != world.contents[volume_id]:
+            if snapshot.id not in earlier and restored(store, snapshot) != world.contents[volume_id]:
                 yield f"snapshot {snapshot.id} does not hold what volume {volume_id} does"
+            if snapshot.id not in claimed and volume_id in failed:
+                earlier = earlier | {snapshot.id}
     if claimed - found:
         yield f"claimed but not there: {sorted(claimed - found)}"
     if found - claimed - earlier:
