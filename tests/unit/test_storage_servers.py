@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from icebrick.backend.location import Location
+from icebrick.backend.options import BackendOptions
+from icebrick.testing.servers.__main__ import commands, main
 from icebrick.testing.servers.processes import HOST, Process, Program, ServerError, answers, reserve_port
 from icebrick.testing.servers.server import Place, StorageServer, reserved_ports, running
 
@@ -125,3 +128,21 @@ def test_a_reserved_port_is_not_connected_to_or_given_away() -> None:
         assert not answers(port)
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind((HOST, port))
+
+
+def test_a_server_started_by_hand_tells_how_it_is_reached(tmp_path: Path) -> None:
+    options = BackendOptions(
+        {"s3.region": "here"}, ca_file=tmp_path / "ca.pem", environment={"AWS_ACCESS_KEY_ID": "a b"}
+    )
+    place = Place(Location("s3", "https://host/bucket"), options)
+    assert commands(place).splitlines() == [
+        "export AWS_ACCESS_KEY_ID='a b'",
+        "export RESTIC_REPOSITORY=s3:https://host/bucket",
+        f"icebrick -o s3.region=here --cacert {tmp_path}/ca.pem init",
+        f"restic --cacert {tmp_path}/ca.pem -r s3:https://host/bucket snapshots",
+    ]
+
+
+def test_a_server_that_nobody_knows_cannot_be_started_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["teletype"]) == 2
+    assert "sftp|ftp" in capsys.readouterr().err
