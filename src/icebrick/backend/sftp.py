@@ -38,6 +38,11 @@ _NO_SSH = ("args", "command")
 
 _SCP_LIKE = re.compile(r"(?:([^@/]*)@)?(\[[^]/]+\]|[^:/@]+):(.*)", re.DOTALL)
 
+_IDENTITY_HINT = (
+    "The server takes none of the keys; 'ssh-add -l' lists those of the agent, where one with a passphrase must be. "
+    "-o sftp.identity=FILE names another one."
+)
+
 # What is fast: AES is an instruction on servers.
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 _WINDOW = 16 << 20
@@ -145,7 +150,7 @@ def _refusal(server: SftpServer, error: Exception) -> IcebrickError:
         case asyncssh.HostKeyNotVerifiable():
             return AccessDeniedError(message, hint=_key_hint(server))
         case asyncssh.PermissionDenied():
-            return AccessDeniedError(message, hint="The server takes none of the keys: see 'ssh-add -l', or name one.")
+            return AccessDeniedError(message, hint=_IDENTITY_HINT)
         case asyncssh.ChannelOpenError(code=asyncssh.OPEN_REQUEST_SESSION_FAILED):
             return BackendError(message, hint="The server must offer SFTP: Subsystem sftp in its sshd_config.")
         case asyncssh.KeyExchangeFailed() | asyncssh.ProtocolNotSupported():

@@ -143,8 +143,9 @@ def _make_above(session: S, path: str) -> None:
 
 
 def _remove_quietly(session: S, path: str) -> None:
-    with suppress(BackendError):  # the error that brought us here is the one to tell
-        session.remove(path)
+    if session.alive():  # else it may be silent, and what stays is for `sweep`
+        with suppress(BackendError):  # the error that brought us here is the one to tell
+            session.remove(path)
 
 
 @contextmanager
