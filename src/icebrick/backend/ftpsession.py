@@ -155,10 +155,12 @@ class FtpSession(FileSession):
 
     def rename(self, old: str, new: str) -> None:
         with self._translated("save", new):
+            self._ftp.sendcmd(f"RNFR {self._at(old)}")
             try:
-                self._ftp.rename(self._at(old), self._at(new))
+                self._ftp.voidcmd(f"RNTO {self._at(new)}")
             except ftplib.error_perm:
-                # Between the two there is no file of that name; such servers know nothing better.
+                # The old file is there and whole, so it is the new name that is taken. Between the two there is no
+                # file of that name; such servers know nothing better.
                 self._ftp.delete(self._at(new))
                 self._ftp.rename(self._at(old), self._at(new))
 
