@@ -11,12 +11,12 @@ from icebrick.cli.command import Given, command, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.narrowing import Filter, filtered
 from icebrick.cli.output import counted, table
-from icebrick.cli.prune import prune_repository
+from icebrick.cli.prune import figures_record, plan_text, prune_repository
 from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.cli.snapshots import moment_text, snapshot_record
 from icebrick.config.keep import FORGET, KEEP_OPTIONS, KEEP_TAG
 from icebrick.errors import UsageError
-from icebrick.repository.prune import PruneOptions
+from icebrick.repository.prune import PruneOptions, plan_prune
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import now
@@ -99,7 +99,10 @@ def forget(
 
     with opened_repository(invocation) as repository:
         if dry_run:
-            _tell(invocation, planned(repository), "would be forgotten")
+            plan = planned(repository)
+            _tell(invocation, plan, "would be forgotten")
+            if prune and plan.removed:
+                _tell_prune(invocation, repository, plan)
             return
         with repository.lock(exclusive=True, wait=lock_wait(invocation)):
             plan = planned(repository)
@@ -116,6 +119,14 @@ def _refuse_rules(wanted: Filter) -> None:
     said = Given.of(click.get_current_context()).values
     if not wanted.takes_all or any(option in said for option in KEEP_OPTIONS):
         raise UsageError("snapshots are forgotten by their ids or by rules, not by both at once")
+
+
+def _tell_prune(invocation: Invocation, repository: Repository, plan: ForgetPlan) -> None:
+    """What a prune would do when these are forgotten."""
+    without = [snapshot.id for snapshot in plan.removed if snapshot.id is not None]
+    with repository.lock(wait=lock_wait(invocation)):
+        figures = plan_prune(repository, PruneOptions(), invocation.progress, without=without).figures
+    invocation.output.result(plan_text(figures), {"message_type": "plan", **figures_record(figures)})
 
 
 def _tell(invocation: Invocation, plan: ForgetPlan, done: str) -> None:

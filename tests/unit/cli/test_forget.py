@@ -128,6 +128,10 @@ def test_what_was_forgotten_can_be_pruned_in_one_go(icebrick: Icebrick, location
         for second in (1, 2):
             add_tree(repository, {"file": str(second).encode() * 100}, second)
     before = packs(location)
+    _, planned = icebrick("forget", "--keep-last", "1", "--prune", "--dry-run", "--json").json
+    assert planned["message_type"] == "plan"
+    assert planned["packs_to_remove"] > 0
+    assert packs(location) == before
     forgotten, pruned = icebrick("forget", "--keep-last", "1", "--prune", "--json").json
     assert len(forgotten[0]["remove"]) == 1
     assert pruned["message_type"] == "summary"
