@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,16 +62,19 @@ class RestBackend(Backend):
         self._url = url if url.endswith("/") else f"{url}/"
         self._headers = {} if login is None else {"Authorization": basic_authorization(*login)}
         self._client = HttpClient(settings)
+        self._by_rclone = False  # as its last answer said
 
     def create(self) -> None:
         doing = f"create {self.location}"
         check(self._send(Request("POST", f"{self._url}?create=true", doing), {}), doing)
 
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
-        return load_file(self._file(handle), offset, length)
+        with self._sure_of_absence(handle):
+            return load_file(self._file(handle), offset, length)
 
     def stat(self, handle: Handle) -> FileInfo:
-        return self._file(handle).examine()
+        with self._sure_of_absence(handle):
+            return self._file(handle).examine()
 
     def list_files(self, file_type: FileType) -> Iterator[FileInfo]:
         if file_type is FileType.CONFIG:
@@ -105,7 +108,7 @@ class RestBackend(Backend):
     def remove(self, handle: Handle) -> None:
         file = self._file(handle)
         doing = f"remove {file.where}"
-        with suppress(FileMissingError):
+        with suppress(FileMissingError), self._sure_of_absence(handle):
             check(self._send(Request("DELETE", file.url, doing), {}), doing)
 
     def discard(self) -> bool:
@@ -120,7 +123,21 @@ class RestBackend(Backend):
         return HttpFile(handle, f"{handle} at {self.location}", f"{self._url}{handle}", self._send)
 
     def _send(self, request: Request, headers: Mapping[str, str], *, at_most: int = MOST_BYTES) -> Answer:
-        return self._client.send(request, {**self._headers, **headers}, at_most=at_most)
+        answer = self._client.send(request, {**self._headers, **headers}, at_most=at_most)
+        self._by_rclone = _is_rclone(answer)
+        return answer
+
+    @contextmanager
+    def _sure_of_absence(self, handle: Handle) -> Iterator[None]:
+        """rclone calls a file missing whenever it cannot find it out: so it must reach its storage, and look again."""
+        try:
+            yield
+        except FileMissingError as error:
+            if self._by_rclone:
+                list(self.list_files(FileType.KEY))
+                found = self._file(handle).examine()
+                raise BackendUnavailableError(f"{error}, and then it has {found.size} bytes") from error
+            raise
 
     def _holds(self, handle: Handle, data: Data) -> bool:
         """Whether just this is there already: a server that only adds refuses what an attempt before has saved."""
@@ -160,5 +177,9 @@ def _entries(body: bytes, doing: str) -> list[Any]:
 
 def _check_absent(answer: Answer, doing: str) -> None:
     """No such directory is an empty one; but rclone gives this status to any failure of a listing."""
-    if answer.headers.get("Server", "").startswith("rclone/"):
+    if _is_rclone(answer):
         raise BackendUnavailableError(f"cannot {doing}: rclone failed to list it (HTTP 404)")
+
+
+def _is_rclone(answer: Answer) -> bool:
+    return answer.headers.get("Server", "").startswith("rclone/")

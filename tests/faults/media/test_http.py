@@ -32,6 +32,8 @@ from icebrick.testing.repositories import CHEAP, add_snapshot
 pytestmark = pytest.mark.damages_repository("to a backend, files are mere bytes")
 
 of_every_medium = pytest.mark.parametrize("medium", HTTP, indirect=True)
+of_one_medium = pytest.mark.parametrize("medium", ["rest"], indirect=True)
+"""What a repository makes of bytes has nothing to do with where they come from."""
 
 SIZE = 1 << 20
 CONTENT = random.Random(4).randbytes(SIZE)
@@ -134,6 +136,18 @@ def test_what_does_not_pass_is_told_after_a_bounded_number_of_attempts_each_of_t
             assert [info.handle for info in backend.list_files(FileType.PACK)] == ([] if call is SAVE else [PACK])
 
 
+@of_one_medium
+def test_what_an_rclone_calls_missing_is_looked_for_again(medium: HttpMedium, pauses: Pauses) -> None:
+    """It says so of everything while it cannot reach its storage."""
+    with medium.opened() as backend:
+        for call in (LOAD, RANGE, STAT, REMOVE):
+            prepared(medium, call, spoil.status(404, {"Server": "rclone/v1"}))
+            assert call.make(pauses.patient(backend)) == call.wanted, call
+            assert len(pauses.made) == 1, call
+            pauses.made.clear()
+        assert list(backend.list_files(FileType.PACK)) == []
+
+
 @of_every_medium
 def test_a_burst_is_outlived_and_the_server_left_alone_as_long_as_it_asks(medium: HttpMedium, pauses: Pauses) -> None:
     medium.proxy.spoil(spoil.status(503, {"Retry-After": "7"}), path=PACK.name, times=5)
@@ -226,9 +240,6 @@ def snapshot_id(medium: HttpMedium) -> str:
     medium.proxy.requests.clear()
     return found
 
-
-of_one_medium = pytest.mark.parametrize("medium", ["rest"], indirect=True)
-"""What a repository makes of bytes has nothing to do with where they come from."""
 
 LIES: dict[str, Fault] = {"page-instead": spoil.page_instead, "shorten": spoil.shorten, "flip": spoil.flip}
 
