@@ -117,10 +117,12 @@ class S3Backend(Backend):
             with suppress(FileMissingError):
                 yield self.stat(Handle(file_type))
             return
-        for entry in self._objects(f"{self._prefix}{file_type.value}/", f"list {file_type.value} at {self.location}"):
-            handle = handle_of(str(entry["Key"]).removeprefix(self._prefix))
+        for key, size in self._objects(
+            f"{self._prefix}{file_type.value}/", f"list {file_type.value} at {self.location}"
+        ):
+            handle = handle_of(key.removeprefix(self._prefix))
             if handle is not None:
-                yield FileInfo(handle, int(entry["Size"]))
+                yield FileInfo(handle, size)
 
     def save(self, handle: Handle, data: Data) -> None:
         file = self._file(handle)
@@ -159,7 +161,7 @@ class S3Backend(Backend):
         key = self._prefix + path_of(handle)
         return _S3File(handle, f"{handle} at {self.location}", self._client, self._bucket, key)
 
-    def _objects(self, prefix: str, doing: str) -> Iterator[Mapping[str, Any]]:
+    def _objects(self, prefix: str, doing: str) -> Iterator[tuple[str, int]]:
         """Page by page; no page is asked for before the one before is used up. A bucket that is missing has none."""
         more: dict[str, str] = {}
         while True:
@@ -170,9 +172,10 @@ class S3Backend(Backend):
                     if _status(error) == 404:
                         return
                     raise
+                found = [(str(entry["Key"]), int(entry["Size"])) for entry in page.get("Contents", [])]
             if "IsTruncated" not in page:  # a page of something between, say; the library finds nothing in it
                 raise BackendError(f"cannot {doing}: the server's answer is no listing")
-            yield from page.get("Contents", [])
+            yield from found
             if not page.get("IsTruncated"):
                 return
             if not page.get("NextContinuationToken"):
@@ -221,7 +224,7 @@ class _S3File:
     def examine(self) -> FileInfo:
         with _translated(f"examine {self.where}", self.bucket):
             found = self.client.head_object(Bucket=self.bucket, Key=self.key)
-        return FileInfo(self.handle, int(found["ContentLength"]))
+            return FileInfo(self.handle, int(found["ContentLength"]))
 
 
 def _new_client(address: S3Address, values: Mapping[str, str], options: BackendOptions, connections: int) -> Any:
@@ -283,7 +286,7 @@ def _translated(doing: str, bucket: str, *, absent: type[BackendError] = FileMis
         raise AccessDeniedError(f"cannot {doing}: {error}", hint=_CREDENTIALS_HINT) from error
     except ParamValidationError as error:
         raise UsageError(f"cannot {doing}: {bucket} is no name of a bucket") from error
-    except ResponseParserError as error:
+    except (ResponseParserError, ValueError, KeyError) as error:
         raise BackendUnavailableError(f"cannot {doing}: the server's answer makes no sense") from error
     except (BotoCoreError, OSError) as error:
         raise connection_error(error, doing) from error

@@ -267,6 +267,23 @@ def test_a_long_listing_comes_page_by_page(server, opened):
     assert ["continuation-token=t2" in each.path for each in server.seen] == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    "body",
+    ["<Contents><Key>a/b/keys/x</Key></Contents>", "<Contents><Key>k</Key><Size>many</Size></Contents>"],
+)
+def test_a_listing_that_makes_no_sense_is_an_error(server, opened, body):
+    server.says(Reply(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{body}</ListBucketResult>".encode()))
+    with pytest.raises(BackendError, match="makes no sense"):
+        list(opened().list_files(FileType.KEY))
+
+
+@pytest.mark.parametrize("length", ["", "many"])
+def test_a_size_that_makes_no_sense_is_an_error(server, opened, length):
+    server.says(Reply(200, b"", {"Content-Length": length}, cut=0))
+    with pytest.raises(BackendError, match="makes no sense"):
+        opened().stat(PACK)
+
+
 def test_a_bucket_that_is_missing_is_made_and_removed_by_who_made_it(server, opened):
     server.says(Reply(404), Reply(), Reply(204))
     backend = opened(region="far-away")
