@@ -95,7 +95,14 @@ def test_a_pack_of_trees_is_fetched_once_for_all_its_parts(medium, keep) -> None
     cache = CacheBackend(medium, keep())
     assert cache.load(TREES, offset=0, length=10) == CONTENT[:10]
     assert (cache.load(TREES, offset=100, length=10), cache.stat(TREES).size) == (CONTENT[100:110], len(CONTENT))
-    assert (len(medium.loads), medium.stats) == (1, 0)
+    assert (len(medium.loads), medium.stats) == (1, 1)
+
+
+def test_of_a_very_long_pack_only_what_is_asked_for_is_fetched(medium, keep, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("icebrick.backend.wrap.cache.LARGEST_PACK", len(CONTENT) - 1)
+    cache = CacheBackend(medium, keep())
+    assert [cache.load(TREES, offset=3, length=2) for _ in range(3)] == [CONTENT[3:5]] * 3
+    assert (medium.stats, files_in(tmp_path)) == (1, [])
 
 
 def test_threads_that_want_parts_of_one_pack_fetch_it_once(medium, keep) -> None:

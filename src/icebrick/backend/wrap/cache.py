@@ -10,6 +10,8 @@ from icebrick.backend.kept import KeptFiles
 from icebrick.backend.ranges import range_length
 from icebrick.blockdev import Data
 
+LARGEST_PACK = 64 << 20
+"""In bytes; of longer packs only what is asked for is fetched, as all of one is in memory while it is."""
 _STRIPES = 16
 
 
@@ -60,7 +62,8 @@ class CacheBackend(BackendWrapper):
             found = self._kept.load(handle, offset, length)
             if found is not None:
                 return found
-            if handle in self._refused:
+            if handle in self._refused or (handle.trees and self.inner.stat(handle).size > LARGEST_PACK):
+                self._refused.add(handle)
                 return self.inner.load(handle, offset=offset, length=length)
             content = self.inner.load(handle)
             if not self._kept.store(handle, content):
