@@ -19,7 +19,8 @@ from icebrick.testing.servers.processes import HOST, Program, need_program
 from icebrick.testing.servers.server import Place, StorageServer, reserved_ports, running
 
 USER, PASSWORD = "test:tester", "testing"
-CONTAINER = "icebrick"
+CONTAINER, BUCKET = "icebrick", "icebrick-s3"
+"""Both are containers: apart, so that places of one name are two."""
 STORES = ("object", "container", "account")
 _RING_SCRIPT = Path(__file__).with_name("swift_rings.py")
 
@@ -146,7 +147,7 @@ def _swift_place(port: int, name: str) -> Place:
 
 def _s3_place(port: int, name: str) -> Place:
     login = {"AWS_ACCESS_KEY_ID": USER, "AWS_SECRET_ACCESS_KEY": PASSWORD, "AWS_DEFAULT_REGION": "us-east-1"}
-    return Place(Location("s3", f"http://{HOST}:{port}/{CONTAINER}/{name}"), BackendOptions(environment=login))
+    return Place(Location("s3", f"http://{HOST}:{port}/{BUCKET}/{name}"), BackendOptions(environment=login))
 
 
 @contextmanager
