@@ -65,23 +65,28 @@ class _Run:
         return _Run(in_order, places[order])
 
     @staticmethod
-    def merged(runs: list[_Run]) -> _Run:
-        """Takes the runs out of the list: column by column, so that of just one there are two copies at a time."""
+    def merge_last(runs: list[_Run]) -> None:
+        """The last two become one, column by column, so that of just one there are two copies at a time."""
+        first, second = runs[-2:]
+        del runs[-2:]
         heads, tails, places = (
-            [run.ids.heads for run in runs],
-            [run.ids.tails for run in runs],
-            [run.places for run in runs],
+            [first.ids.heads, second.ids.heads],
+            [first.ids.tails, second.ids.tails],
+            [first.places, second.places],
         )
-        runs.clear()
-        order = np.argsort(np.concatenate(heads), kind="stable").astype(np.uint32)
-        return _Run(SortedIds(_joined(heads, order), _joined(tails, order)), _joined(places, order))
+        size = len(first.ids)
+        del first, second
+        of_first = np.argsort(np.concatenate(heads), kind="stable") < size
+        ids = SortedIds(_interleaved(heads, of_first), _interleaved(tails, of_first))
+        runs.append(_Run(ids, _interleaved(places, of_first)))
 
 
-def _joined(parts: list[Array], order: Array) -> Array:
-    """In this order; the parts are taken out of the list."""
-    together = np.concatenate(parts)
-    parts.clear()
-    return together[order]
+def _interleaved(parts: list[Array], of_first: Array) -> Array:
+    """Two parts, each in its order; they are taken out of the list."""
+    together = np.empty((len(of_first), *parts[0].shape[1:]), dtype=parts[0].dtype)
+    together[of_first] = parts.pop(0)
+    together[~of_first] = parts.pop()
+    return together
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +192,9 @@ class _Table:
 
     def entries(self, canonical: Array) -> Entries:
         self._freeze()
-        runs = self._runs or [_Run.of(b"", np.zeros(0, dtype=_PLACE))]
-        run = runs.pop() if len(runs) == 1 else _Run.merged(runs)
+        while len(self._runs) > 1:
+            _Run.merge_last(self._runs)
+        run = self._runs.pop() if self._runs else _Run.of(b"", np.zeros(0, dtype=_PLACE))
         run.places["pack"] = canonical[run.places["pack"]]
         run, first = _in_full_order(run)
         self._runs = [run]
@@ -206,9 +212,7 @@ class _Table:
     def _balance(self) -> None:
         """Each run is at least twice as long as the next."""
         while len(self._runs) > 1 and len(self._runs[-2].ids) < 2 * len(self._runs[-1].ids):
-            last = self._runs[-2:]
-            del self._runs[-2:]
-            self._runs.append(_Run.merged(last))
+            _Run.merge_last(self._runs)
 
 
 def _in_full_order(run: _Run) -> tuple[_Run, Array]:

@@ -1,6 +1,6 @@
 """What a prune would do: found out without changing anything.
 
-Memory: the index, two bytes for each entry of it, and some 150 bytes for each pack.
+Memory: the index, and not more than 20 bytes for each blob in it, where there are 16 in a pack.
 """
 
 from __future__ import annotations
