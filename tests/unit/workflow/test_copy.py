@@ -5,25 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.unit.workflow.conftest import CHEAP, World
 
 from icebrick.backend.base import FileType
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import UsageError
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.check import check_repository
-from icebrick.repository.keyfile import ScryptParameters
 from icebrick.repository.repository import Repository, init_repository, open_repository
 from icebrick.secret import Secret
+from icebrick.testing.fakehost import FakeTime, fake_host
 from icebrick.testing.faults import Death, DyingBackend, deaths
 from icebrick.testing.repositories import add_tree, in_memory
 from icebrick.workflow.copy import CopyReport, check_apart, plan_copy, run_copy
 
 PASSWORD = Secret("geheim")
+VOLUME = bytes(range(256)) * 4096 * 3
 TREE = {"a": {"deep": {"file": bytes(range(256)) * 100, "empty": b""}}, "b": b"12345", "link": "b"}
 
 
 def new_repository() -> Repository:
-    return init_repository(MemoryBackend(), PASSWORD, parameters=ScryptParameters(n=2))
+    return init_repository(MemoryBackend(), PASSWORD, parameters=CHEAP)
 
 
 @pytest.fixture
@@ -106,6 +108,29 @@ def test_whenever_a_copy_dies_the_next_one_completes_it(source: Repository) -> N
         copy(source, target)
         assert check_repository(target, read_data=True).problems == ()
         assert len(list(target.snapshots())) == 2
+
+
+@pytest.fixture
+def moved(world: World) -> World:
+    """With the volume in the cloud, and a copy of its backup in another repository."""
+    world.back_up(world.make_volume(VOLUME).id)
+    target = init_repository(MemoryBackend(), PASSWORD, parameters=CHEAP, host=fake_host(FakeTime()))
+    copy(world.repository, target)
+    return replace(world, repository=target)
+
+
+def test_a_volume_is_restored_from_a_copy(moved: World) -> None:
+    [volume_id] = moved.cloud.records.volumes
+    moved.cloud.delete_volume(volume_id)
+    assert moved.content(moved.restore(volume_id).volume_id) == VOLUME
+
+
+def test_backups_go_on_from_a_copy(moved: World) -> None:
+    [volume_id] = moved.cloud.records.volumes
+    [saved] = moved.back_up(volume_id).backups
+    [first, _] = moved.snapshots()
+    assert saved.parent_id == first.id
+    assert saved.bytes_new < 10_000
 
 
 def test_a_repository_is_not_copied_into_itself(source: Repository) -> None:
