@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
-from icebrick.backend.http import CONNECTIONS, MOST_BYTES, HttpClient, Request, http_settings
+from icebrick.backend.http import CONNECTIONS, MOST_BYTES, Request
 from icebrick.backend.httpfile import HttpFile
 from icebrick.backend.httpstatus import Answer, check
 from icebrick.backend.layout import handle_of, path_of
@@ -24,7 +24,7 @@ from icebrick.backend.location import Location
 from icebrick.backend.options import BackendOptions, connections_of
 from icebrick.backend.remotefile import load_file
 from icebrick.backend.s3address import clean_prefix
-from icebrick.backend.swiftlogin import SwiftLogin, swift_login
+from icebrick.backend.swiftlogin import SwiftAccount, swift_account
 from icebrick.blockdev import Data
 from icebrick.errors import BackendError, FileMissingError, UsageError
 
@@ -40,10 +40,8 @@ def open_swift(location: Location, options: BackendOptions) -> SwiftBackend:
         raise UsageError(
             f"the repository location {location} names no container", hint="Write swift:CONTAINER:/PREFIX."
         )
-    client = HttpClient(http_settings(options, connections_of(values, CONNECTIONS)))
     return SwiftBackend(
-        client,
-        swift_login(options, values.get("cloud"), client),
+        swift_account(options, values.get("cloud"), connections_of(values, CONNECTIONS)),
         container,
         clean_prefix(prefix),
         policy=values.get("container-policy") or options.environment.get("SWIFT_DEFAULT_CONTAINER_POLICY"),
@@ -53,13 +51,11 @@ def open_swift(location: Location, options: BackendOptions) -> SwiftBackend:
 class SwiftBackend(Backend):
     """Objects below `prefix`, which is empty or ends with a slash. `policy` is for a container that is made."""
 
-    def __init__(
-        self, client: HttpClient, login: SwiftLogin, container: str, prefix: str, *, policy: str | None = None
-    ) -> None:
+    def __init__(self, account: SwiftAccount, container: str, prefix: str, *, policy: str | None = None) -> None:
         self.location = f"swift:{container}:/{prefix.rstrip('/')}"
-        self.connections = client.connections
-        self._client = client
-        self._login = login
+        self.connections = account.client.connections
+        self._client = account.client
+        self._login = account.login
         self._container = quote(container, safe="")
         self._prefix = prefix
         self._policy = policy

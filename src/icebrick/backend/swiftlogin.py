@@ -13,11 +13,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from icebrick.backend.http import ANSWER_SECONDS, HttpClient, Request, connection_error
+from icebrick.backend.http import ANSWER_SECONDS, HttpClient, Request, connection_error, http_settings
 from icebrick.backend.httpstatus import check, error_of_status, number_of, printable
 from icebrick.backend.options import BackendOptions
 from icebrick.errors import AccessDeniedError, BackendError, BackendUnavailableError, UsageError
@@ -80,21 +81,34 @@ class SwiftLogin:
         return self._access
 
 
-def swift_login(options: BackendOptions, cloud: str | None, client: HttpClient) -> SwiftLogin:
+@dataclass(frozen=True, slots=True)
+class SwiftAccount:
+    """How its servers are reached, and the way in."""
+
+    client: HttpClient
+    login: SwiftLogin
+
+
+def swift_account(options: BackendOptions, cloud: str | None, connections: int) -> SwiftAccount:
     """By the first of the ways that something is said of; UsageError when nothing is. Nobody is asked yet."""
     environment = options.environment
     if cloud is None and environment.get("ST_AUTH"):
-        return SwiftLogin(lambda: _own_access(client, environment))
+        client = HttpClient(http_settings(options, connections))
+        return SwiftAccount(client, SwiftLogin(lambda: _own_access(client, environment)))
     if cloud is None and environment.get("OS_STORAGE_URL") and environment.get("OS_AUTH_TOKEN"):
         access = Access(environment["OS_STORAGE_URL"].rstrip("/"), environment["OS_AUTH_TOKEN"])
-        return SwiftLogin(lambda: access)
+        return SwiftAccount(HttpClient(http_settings(options, connections)), SwiftLogin(lambda: access))
     if cloud is None and environment.get("OS_AUTH_URL"):
         keystone = _keystone_of_variables(options)
     elif cloud or environment.get("OS_CLOUD"):
         keystone = _keystone_of_cloud(cloud or environment["OS_CLOUD"], options)
     else:
         raise UsageError("nothing says how to log in to Swift", hint=_HINT)
-    return SwiftLogin(keystone.access, keystone.session.invalidate)
+    # What is said of Keystone's certificate, in an openrc file or in clouds.yaml, is meant for the whole cloud.
+    trusted = keystone.session.verify
+    told = replace(options, ca_file=Path(trusted)) if isinstance(trusted, str) else options
+    login = SwiftLogin(keystone.access, keystone.session.invalidate)
+    return SwiftAccount(HttpClient(http_settings(told, connections)), login)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 
 import pytest
+import trustme
 from tests.unit.backend.scripted import Reply, scripted
 
 from icebrick.backend.base import FileInfo, FileType, Handle
@@ -238,14 +240,36 @@ def test_a_region_that_is_not_in_the_catalog_is_final(server, opened):
     assert not caught.value.retryable
 
 
-def test_a_cloud_of_clouds_yaml_is_taken_by_its_name(server, opened, tmp_path, monkeypatch):
+def write_cloud(server, folder, monkeypatch, **more):
     login = {"auth_url": f"{server.url}/v3", "username": "u", "password": "p", "project_name": "x"}
     auth = {**login, "user_domain_id": "default", "project_domain_id": "default"}
-    (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": {"far": {"auth": auth, "region_name": "Q"}}}))
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    cloud = {"auth": auth, "region_name": "Q", **more}
+    (folder / "clouds.yaml").write_text(json.dumps({"clouds": {"far": cloud}}))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(folder / "clouds.yaml"))
+
+
+def test_a_cloud_of_clouds_yaml_is_taken_by_its_name(server, opened, tmp_path, monkeypatch):
+    write_cloud(server, tmp_path, monkeypatch)
     server.says(Reply(404), keystone_token(server), Reply(200, b"config"))
     opened(cloud="far").load(Handle(FileType.CONFIG))
     assert server.seen[-1].path == "/Q/public/box/a/b/config"
+
+
+@pytest.mark.parametrize("way", ["openrc", "clouds.yaml"])
+def test_the_authority_that_is_named_for_keystone_is_trusted_for_swift(opened, tmp_path, monkeypatch, way):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with scripted(context) as server:
+        server.says(Reply(404), keystone_token(server), Reply(200, b"config"))
+        if way == "openrc":
+            backend = opened(environment=keystone(server, OS_REGION_NAME="R", OS_CACERT=str(tmp_path / "ca.pem")))
+        else:
+            write_cloud(server, tmp_path, monkeypatch, cacert=str(tmp_path / "ca.pem"))
+            backend = opened(cloud="far")
+        assert backend.load(Handle(FileType.CONFIG)) == b"config"
+        backend.close()
 
 
 @pytest.mark.parametrize(
