@@ -46,6 +46,7 @@ format: setup ## format the code and mend what can be mended
 bench: setup-servers ## measure against stock restic, as a table and as JSON
 	$(AS_ROOT) $(PYTHON) -m bench
 	$(AS_ROOT) $(PYTHON) -m bench.files
+	$(AS_ROOT) $(PYTHON) -m bench.media
 
 kill-matrix: setup ## kill a backup and a restore at every step; print what was left before and after recovery
 	$(AS_ROOT) $(PYTHON) -m tests.faults.kill_matrix

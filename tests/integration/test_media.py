@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from tests.integration.agent import MIB, Agent, Tenant, digest
 
 from icebrick.backend.base import FileType, Handle
-from icebrick.backend.location import Location
 from icebrick.backend.wrap.log import LogBackend
 from icebrick.blockdev import Data
+from icebrick.testing.servers.rclone_ftp import through_rclone
 from icebrick.testing.servers.server import Place, StorageServer
 
 DEAD_SECONDS = 0.5
@@ -92,15 +90,6 @@ def medium(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr("icebrick.app.LogBackend", Noting)
     yield through_rclone(place) if request.param == "rclone" else place, outage
     outage.happened()
-
-
-def through_rclone(place: Place) -> Place:
-    """The same place on an FTP server, reached by rclone."""
-    host, _, path = place.location.address.rpartition("@")[2].partition("/")
-    name, _, port = host.partition(":")
-    password = subprocess.run(["rclone", "obscure", "nobody"], capture_output=True, text=True, check=True)
-    remote = f":ftp,host={name},port={port},user=anonymous,pass={password.stdout.strip()}:{path}"
-    return replace(place, location=Location("rclone", remote))
 
 
 def enter(place: Place, monkeypatch: pytest.MonkeyPatch) -> list[str]:
