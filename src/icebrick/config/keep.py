@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from icebrick.config.option import FLAG, Kind, Option, Reader
@@ -18,14 +19,24 @@ def _read_count(text: str) -> int:
     return number
 
 
-def _read_tags(text: str) -> tuple[tuple[str, ...], ...]:
+@dataclass(frozen=True, slots=True)
+class TagLists:
+    """As `Policy.tags`; written with ';' between lists and ',' between tags."""
+
+    lists: tuple[tuple[str, ...], ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join(map(",".join, self.lists))
+
+
+def _read_tags(text: str) -> TagLists:
     lists = (tuple(tag.strip() for tag in part.split(",") if tag.strip()) for part in text.split(";"))
-    return tuple(tags for tags in lists if tags)
+    return TagLists(tuple(tags for tags in lists if tags))
 
 
 _COUNT: Reader[int | None] = Reader(_read_count, f"a whole number or {_UNLIMITED}", "N", Kind.NUMBER)
 _SPAN: Reader[Span | None] = Reader(parse_span, "a span such as 1y5m7d2h", "SPAN")
-_TAGS: Reader[tuple[tuple[str, ...], ...]] = Reader(_read_tags, "tags", "TAG[,TAG...]")
+_TAGS: Reader[TagLists] = Reader(_read_tags, "tags", "TAG[,TAG...]")
 _LETTERS = {
     Period.LAST: "l",
     Period.HOURLY: "H",
@@ -68,8 +79,8 @@ KEEP_WITHIN: Option[Span | None] = _option(
     ("--keep-within",),
 )
 KEEP_WITHIN_EACH: dict[Period, Option[Span | None]] = {period: _within(period) for period in _UNITS}
-KEEP_TAG: Option[tuple[tuple[str, ...], ...]] = _option(
-    "keep-tag", _TAGS, (), "Keep all that have these tags; ';' stands between several of which one will do.", ()
+KEEP_TAG: Option[TagLists] = _option(
+    "keep-tag", _TAGS, TagLists(), "Keep all that have these tags; ';' stands between several of which one will do.", ()
 )
 KEEP_OLDEST: Option[bool] = _option(
     "keep-oldest",

@@ -17,6 +17,6 @@ def retention_policy(resolver: Resolver, section: str | None) -> Policy:
         {period: count for period, option in KEEP.items() if (count := said[option])},
         said[KEEP_WITHIN],
         {period: span for period, span in within_each.items() if span is not None},
-        said[KEEP_TAG],
+        said[KEEP_TAG].lists,
         found[KEEP_OLDEST].value,
     )

@@ -162,3 +162,10 @@ def test_the_configuration_can_say_what_to_keep(icebrick: Icebrick, stored: list
 def test_rules_on_the_command_line_stand_alone(icebrick: Icebrick, stored: list[str], ids: Ids) -> None:
     assert icebrick("forget", "--keep-last", "1").code == 0
     assert ids() == [stored[2], stored[4]]
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_settings_show_rules_as_they_are_written(icebrick: Icebrick) -> None:
+    (shown,) = icebrick("config", "show", "--json").json
+    values = {each["key"]: each["value"] for each in shown["settings"]}
+    assert (values["keep-daily"], values["keep-tag"], values["keep-within"]) == ("2", "a,b; c", "1h")
