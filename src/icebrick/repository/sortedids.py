@@ -66,7 +66,8 @@ class SortedIds:
             open_questions, here = open_questions[inside], here[inside]
             same_head = self.heads[here] == heads[open_questions]
             open_questions, here = open_questions[same_head], here[same_head]
-            same = (self.tails[here] == tails[open_questions]).all(axis=1)
+            words = self.tails[here].view("u8") == tails[open_questions].view("u8")
+            same = words[:, 0] & words[:, 1] & words[:, 2]  # in a fraction of the time of all(axis=1)
             found[open_questions[same]] = True
             open_questions = open_questions[~same]
             positions[open_questions] += 1
