@@ -15,8 +15,8 @@ from icebrick.backend.sessions import S, SessionPool
 from icebrick.blockdev import Data
 from icebrick.errors import BackendError, FileMissingError
 
-_AT_ONCE = 32
-"""Directories that are listed by one call: what a fast server answers in a moment."""
+_AT_FIRST, _AT_ONCE = 4, 64
+"""Directories that are listed by one call: few, as the caller may not want more; then twice as many each time."""
 
 
 class TreeBackend(Backend, Generic[S]):
@@ -125,7 +125,9 @@ class TreeBackend(Backend, Generic[S]):
 
     def _files_in(self, directories: Iterator[str]) -> Iterator[tuple[str, int]]:
         """Path and size of each file. No session is held while the caller works on what it got."""
-        while some := list(islice(directories, _AT_ONCE)):
+        count = _AT_FIRST
+        while some := list(islice(directories, count)):
+            count = min(2 * count, _AT_ONCE)
             with self._pool.lend() as session:
                 found = session.entries(some)
             for directory, entries in found:
