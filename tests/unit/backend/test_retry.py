@@ -217,3 +217,18 @@ class BusyBackend(MemoryBackend):
 def test_a_storage_that_says_for_how_long_is_left_alone_so_long_but_not_for_ever(time, asked, paused):
     RetryBackend(BusyBackend(asked), RetryPolicy(base=1.0, cap=60.0), time.source).remove(PACK)
     assert time.slept == [paused]
+
+
+def test_a_storage_that_never_answered_is_soon_given_up(medium, time):
+    backend = retrying(medium, time, *failures(Op.STAT, 20), attempts=12, first_attempts=3)
+    with pytest.raises(BackendUnavailableError):
+        backend.stat(CONFIG)
+    assert len(time.slept) == 2
+
+
+def test_a_storage_that_answered_once_is_waited_for(medium, time):
+    medium.save(PACK, b"pack")
+    backend = retrying(medium, time, *failures(Op.STAT, 7), attempts=12, first_attempts=3)
+    backend.load(PACK)
+    assert backend.stat(PACK).size == 4
+    assert len(time.slept) == 7

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -32,6 +32,8 @@ class RetryPolicy:
     """
 
     attempts: int = 12
+    first_attempts: int = 6
+    """As long as the storage has never answered, which means about ten seconds: its address may be wrong."""
     base: float = 0.5
     cap: float = 60.0
     patience: float = 900.0
@@ -68,17 +70,21 @@ class RetryBackend(BackendWrapper):
         self._policy = policy
         self._time = time_source
         self._stop = stop or Stop()
+        self._answered = False  # only ever becomes true
 
     def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
         """A file that really is too short stays so: that is raised at once, for a damaged one not to cost minutes."""
         attempts = self._attempts(f"op=load file={handle}")
         while True:
             try:
-                return self.inner.load(handle, offset=offset, length=length)
+                content = self.inner.load(handle, offset=offset, length=length)
             except BackendError as error:
                 if isinstance(error, ShortReadError) and self._ends_before(handle, offset + (length or 0)):
                     raise
                 attempts.pause_or_raise(error)
+            else:
+                self._answered = True
+                return content
 
     def stat(self, handle: Handle) -> FileInfo:
         return self._repeat(f"op=stat file={handle}", partial(self.inner.stat, handle))
@@ -110,6 +116,7 @@ class RetryBackend(BackendWrapper):
                 attempts.pause_or_raise(error)
                 self._remove_remnant(handle)
             else:
+                self._answered = True
                 return
 
     def remove(self, handle: Handle) -> None:
@@ -138,12 +145,17 @@ class RetryBackend(BackendWrapper):
         attempts = self._attempts(call)
         while True:
             try:
-                return action()
+                result = action()
             except BackendError as error:
                 attempts.pause_or_raise(error)
+            else:
+                self._answered = True
+                return result
 
     def _attempts(self, call: str) -> _Attempts:
-        return _Attempts(f"{call} location={self.location}", self._policy, self._time, self._stop)
+        limit = self._policy.attempts if self._answered else min(self._policy.attempts, self._policy.first_attempts)
+        policy = replace(self._policy, attempts=limit)
+        return _Attempts(f"{call} location={self.location}", policy, self._time, self._stop)
 
 
 class _Attempts:
