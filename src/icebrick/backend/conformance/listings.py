@@ -66,7 +66,7 @@ def a_listing_left_early_holds_nothing_up(backend: Backend) -> None:
     """A listing that is left early holds nothing up."""
     saved = save_content(backend)
     backend.save(named(b"second"), b"second")
-    for _ in range(20):
+    for _ in range(10):
         first = next(iter(backend.list_files(FileType.PACK)), None)
         require(first is not None, "a listing does not have what was saved")
     require_same("a file loaded afterwards", backend.load(saved), CONTENT)
@@ -75,14 +75,14 @@ def a_listing_left_early_holds_nothing_up(backend: Backend) -> None:
 def a_listing_while_files_are_saved_has_only_whole_ones(backend: Backend) -> None:
     """A listing while files are saved has all that were there before, and of the others only whole ones."""
     saved = save_content(backend)
-    contents = [noise(5000, seed) for seed in range(30)]
+    contents = [noise(5000, seed) for seed in range(12)]
     with Workers[bytes](lambda content: backend.save(named(content), content), threads=2) as workers:
         for content in contents:
             workers.put(content)
             found = {info.handle: info.size for info in backend.list_files(FileType.PACK)}
             require_same("the size of the file that was there", found.pop(saved, None), len(CONTENT))
             require(set(found.values()) <= {5000}, "a file of which only a part was saved is listed")
-    require_same("files listed at the end", len(listed(backend, FileType.PACK)), 31)
+    require_same("files listed at the end", len(listed(backend, FileType.PACK)), 13)
 
 
 def sweeping_keeps_every_file(backend: Backend) -> None:
