@@ -39,7 +39,7 @@ def test_a_good_medium_passes_and_its_rates_are_told(icebrick: Icebrick) -> None
     ran = icebrick("check-backend", "mem:")
     assert ran.code == 0, ran.err
     assert ran.out.count("ok   ") == len(CHECKS)
-    assert "all checks passed\nfiles of 16 MiB: " in ran.out
+    assert "all that a repository needs is there\nfiles of 16 MiB: " in ran.out
 
 
 def test_what_is_wrong_is_named_and_the_exit_code_is_3(icebrick: Icebrick, medium: type[MemoryBackend]) -> None:
@@ -52,13 +52,27 @@ def test_what_is_wrong_is_named_and_the_exit_code_is_3(icebrick: Icebrick, mediu
     assert "files are left" in ran.err
 
 
+def test_what_is_wished_only_is_told_and_no_failure(icebrick: Icebrick, medium: type[MemoryBackend]) -> None:
+    whole = medium.load
+
+    def load(self: MemoryBackend, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
+        content = whole(self, handle, offset=offset, length=length)
+        return content[:1000] if handle.type is FileType.CONFIG and len(content) == 200_000 else content
+
+    medium.load = load  # type: ignore[method-assign]
+    ran = icebrick("check-backend", "mem:")
+    assert ran.code == 0
+    assert ran.out.count("weak  ") == 2
+    assert "weak in 2 points" in ran.out
+
+
 def test_as_json_each_check_is_a_line(icebrick: Icebrick, medium: type[MemoryBackend]) -> None:
     medium.stat = lambda self, handle: _raise(AccessDeniedError("no"))  # type: ignore[method-assign]
     *checks, summary = icebrick("check-backend", "mem:", "--json").json
     assert [check["name"] for check in checks] == [check.name for check in CHECKS]
     failed = [check for check in checks if not check["passed"]]
-    assert all(check["error"] for check in failed)
-    assert summary == {"message_type": "summary", "checks": len(CHECKS), "failed": len(failed)}
+    assert all(check["error"] and check["needed"] for check in failed)
+    assert summary == {"message_type": "summary", "checks": len(CHECKS), "failed": len(failed), "weak": 0}
 
 
 def _raise(error: Exception) -> None:

@@ -22,6 +22,8 @@ class Check:
 
     run: Callable[[Backend], None]
     """Given a created backend without any file; ConformanceError when it does otherwise. Files stay."""
+    needed: bool = True
+    """Without it a repository would not be safe; without what is not needed, a run may end with an error."""
 
     @property
     def name(self) -> str:

@@ -16,8 +16,18 @@ from icebrick.blockdev import Data
 from icebrick.errors import BackendError
 from icebrick.parallel import Workers
 
+# Some servers write files in place, rclone's and some of restic's protocol. Nothing of a repository but its config, at
+# the beginning, is ever replaced; and of what is there in part, the name does not fit yet.
+_WISHED = frozenset(
+    {
+        listings.a_listing_while_files_are_saved_has_only_whole_ones,
+        threads.a_reader_sees_the_old_or_the_new_file_never_a_mixture,
+        threads.threads_that_save_the_same_name_leave_one_whole_file,
+    }
+)
+
 CHECKS: tuple[Check, ...] = tuple(
-    Check(run)
+    Check(run, needed=run not in _WISHED)
     for run in (
         files.an_empty_place_has_no_config,
         listings.an_empty_place_lists_nothing,
