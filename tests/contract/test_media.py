@@ -15,6 +15,7 @@ from icebrick.backend.base import Backend, FileType
 from icebrick.backend.conformance.base import Check
 from icebrick.backend.media import open_backend
 from icebrick.errors import BackendError
+from icebrick.parallel import Workers
 from icebrick.testing.backend_contract import BackendContract, DirectoryBackendContract, named
 from icebrick.testing.servers.server import Place
 
@@ -50,8 +51,9 @@ class MediumContract(BackendContract):
         self.clear(medium, place)
 
     def clear(self, medium: Backend, place: Place) -> None:
-        for info in [info for kind in FileType for info in medium.list_files(kind)]:
-            medium.remove(info.handle)
+        with Workers(medium.remove, threads=medium.connections) as workers:
+            for handle in [info.handle for kind in FileType for info in medium.list_files(kind)]:
+                workers.put(handle)
 
     def test_closing_twice_is_fine(self, place: Place) -> None:
         backend = open_backend(place.location, place.options)
