@@ -39,6 +39,7 @@ from icebrick.backend.proxies import proxy_of
 from icebrick.backend.remotefile import load_file
 from icebrick.backend.s3address import S3Address, parse_s3_address
 from icebrick.backend.s3errors import error_of_code
+from icebrick.backend.viewfile import ViewFile
 from icebrick.blockdev import Data
 from icebrick.errors import AccessDeniedError, BackendError, BackendUnavailableError, FileMissingError, UsageError
 
@@ -126,13 +127,12 @@ class S3Backend(Backend):
 
     def save(self, handle: Handle, data: Data) -> None:
         file = self._file(handle)
-        content = data if isinstance(data, bytes) else bytes(data)
-        digest = hashlib.md5(content, usedforsecurity=False).digest()
+        digest = hashlib.md5(data, usedforsecurity=False).digest()
         with _translated(f"save {file.where}", self._bucket, absent=BackendError):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=file.key,
-                Body=content,
+                Body=ViewFile(data),
                 ContentMD5=base64.b64encode(digest).decode(),
                 ContentType="application/octet-stream",
                 **self._storage.of(handle.type),
