@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -39,14 +39,14 @@ def medium(place: Place) -> Iterator[Backend]:
 class MediumContract(BackendContract):
     """For a class attribute `server`, the name of a fixture."""
 
-    beyond: ClassVar[Mapping[str, str]] = {}
-    """Checks that may fail, and why the medium cannot do better."""
+    in_place: ClassVar[bool] = False
+    """Whether the server writes files in place. Then checks may fail that are not needed; all others must hold."""
 
     @pytest.fixture
     def backend(self, medium: Backend, place: Place, request: pytest.FixtureRequest) -> Iterator[Backend]:
         check = getattr(request.node, "callspec", None) and request.node.callspec.params.get("check")
-        if isinstance(check, Check) and check.name in self.beyond:
-            request.applymarker(pytest.mark.xfail(reason=self.beyond[check.name], strict=False))
+        if self.in_place and isinstance(check, Check) and not check.needed:
+            request.applymarker(pytest.mark.xfail(reason="the server writes files in place", strict=False))
         yield medium
         self.clear(medium, place)
 
@@ -126,24 +126,16 @@ class TestPyftpd(TreeContract):
     server = "pyftpd_server"
 
 
-IN_PLACE = "rclone's server writes files in place"
-SEEN_IN_PARTS = {
-    "a-listing-while-files-are-saved-has-only-whole-ones": IN_PLACE,
-    "a-reader-sees-the-old-or-the-new-file-never-a-mixture": IN_PLACE,
-    "threads-that-save-the-same-name-leave-one-whole-file": IN_PLACE,
-}
-
-
 class TestRest(MediumContract):
     """rclone's server of restic's protocol, over HTTPS."""
 
     server = "rest_server"
-    beyond = SEEN_IN_PARTS
+    in_place = True
 
 
 class TestRclone(MediumContract):
     server = "rclone_folder"
-    beyond = SEEN_IN_PARTS
+    in_place = True
 
 
 class TestSeaweedFs(MediumContract):
