@@ -82,7 +82,7 @@ def main() -> None:
             _measure(medium, home, arguments.rounds, results)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    print(_table(results, arguments.data))
+        print(_table(results, arguments.data))
     if arguments.json:
         arguments.json.write_text(json.dumps(_as_json(results, arguments.data), indent=1) + "\n")
 
