@@ -64,3 +64,9 @@ def test_a_failure_ends_with_3_and_is_shown_until_it_is_mended(shell: Shell, sav
 
 def test_a_snapshot_is_one_and_not_all(shell: Shell, saved: Path) -> None:
     assert shell.run("verify", "latest", "--all").returncode == 2
+
+
+def test_a_restore_that_was_verified_is_a_proof_too(shell: Shell, saved: Path, tmp_path: Path) -> None:
+    target = tmp_path / "restored.raw"
+    assert shell.run("restore", "--image-name", "disk1", "--target", target, "--verify").returncode == 0
+    assert verified(shell) == [[], ["restore"]]

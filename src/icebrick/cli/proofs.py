@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from icebrick.cli.output import Output
 from icebrick.workflow.receipts import Verification
 
 _UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
@@ -30,6 +31,16 @@ def proof_records(verifications: Sequence[Verification]) -> list[dict[str, Any]]
         }
         for each in verifications
     ]
+
+
+def tell_verification(output: Output, text: str, verification: Verification) -> None:
+    """A line of the result."""
+    if output.as_json:
+        kept = {"ok": verification.ok, "digest": verification.digest, **verification.details}
+        told = {"kind": verification.kind.value, "verified": verification.verified.isoformat(), **kept}
+        output.record("verified", {"snapshot_id": verification.snapshot_id, **told})
+    else:
+        output.line(text)
 
 
 def _age(age: timedelta) -> str:

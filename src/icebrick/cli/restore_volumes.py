@@ -14,7 +14,7 @@ from icebrick.app import cloud_run, opened_cloud, project_run, this_host, volume
 from icebrick.cli.invocation import Invocation
 from icebrick.cli.repositories import check_password, opened_repository_of
 from icebrick.cli.repository import lock_wait, opened_repository
-from icebrick.cli.restored import keep_receipts
+from icebrick.cli.restored import keep_receipts, note_proofs
 from icebrick.cli.told_volumes import tell_volumes
 from icebrick.cloud.base import Cloud, Project
 from icebrick.config.settings import CloudSettings
@@ -77,7 +77,9 @@ def _restore_from(
     for warning in found.warnings:
         invocation.output.warn(warning)
     source = RestoreSource(images, places, request, capacity.slots)
-    return run_restore(found, source, places.own().access, capacity, invocation.progress)
+    report = run_restore(found, source, places.own().access, capacity, invocation.progress)
+    note_proofs(invocation, images.repository_id, (restored.receipt for restored in report.restores))
+    return report
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from icebrick.cli.invocation import Invocation
 from icebrick.cli.output import Output, size_text
-from icebrick.errors import UsageError
+from icebrick.errors import IcebrickError, UsageError
+from icebrick.workflow.receipts import ProofKind, Receipts, Verification
 from icebrick.workflow.report import Receipt, RestoreReport, to_json
 from icebrick.workflow.restore import VerificationError
 from icebrick.workflow.restore_files import FilesReceipt
@@ -40,6 +42,22 @@ def keep_receipts(path: Path | None, receipts: Sequence[Receipt | FilesReceipt])
         path.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write receipt {path}: {error.strerror}") from error
+
+
+def note_proofs(invocation: Invocation, repository_id: str, receipts: Iterable[Receipt | FilesReceipt | None]) -> None:
+    """Whole snapshots that were restored and compared without a difference are proved. If not, that is the target's."""
+    kept = Receipts(invocation.settings.agent.state_dir, repository_id)
+    for receipt in receipts:
+        if receipt is not None and not receipt.mismatches:
+            try:
+                kept.save(_proof(receipt))
+            except IcebrickError as error:
+                invocation.output.warn(str(error))
+
+
+def _proof(receipt: Receipt | FilesReceipt) -> Verification:
+    details = {"receipt": to_json(receipt)}
+    return Verification(receipt.snapshot_id, ProofKind.RESTORE, receipt.ended, True, receipt.digest, details)
 
 
 def tell_restored(output: Output, report: RestoreReport) -> None:

@@ -10,10 +10,11 @@ from icebrick.attach.device import open_image
 from icebrick.cli.invocation import Invocation
 from icebrick.cli.output import Output, counted, size_text, write_stdout
 from icebrick.cli.repository import opened_images
-from icebrick.cli.restored import keep_receipt, keeping_receipt_of_mismatches, tell_restored
+from icebrick.cli.restored import keep_receipt, keeping_receipt_of_mismatches, note_proofs, tell_restored
 from icebrick.engine.block.image import find_image
 from icebrick.engine.block.restore import dump_image
 from icebrick.engine.file.options import FileRestoreOptions
+from icebrick.engine.file.select import EVERYTHING
 from icebrick.errors import IncompleteError, UsageError
 from icebrick.progress import Progress
 from icebrick.repository.snapshot import Snapshot
@@ -53,9 +54,14 @@ def _restore(invocation: Invocation, request: TargetRequest) -> RestoreReport | 
     with opened_images(invocation) as images:
         snapshot = _choose(request, images)
         image = find_image(images.store, snapshot.tree)
+        report: RestoreReport | FilesReport | None
         if image is None:
-            return _restore_files(request, find_files(images.store, snapshot), run, progress)
-        return _restore_image(request, Restorable(snapshot, image, images), run, progress)
+            report = _restore_files(request, find_files(images.store, snapshot), run, progress)
+        else:
+            report = _restore_image(request, Restorable(snapshot, image, images), run, progress)
+        if report is not None and request.files.selection == EVERYTHING:
+            note_proofs(invocation, images.repository_id, [report.receipt])
+        return report
 
 
 def _choose(request: TargetRequest, images: Images) -> Snapshot:

@@ -76,6 +76,14 @@ def temporary_clone(cloud: Cloud, snapshot: VolumeSnapshot, run: Run, leftovers:
 
 
 @contextmanager
+def temporary_volume(cloud: Cloud, spec: VolumeSpec, run: Run, leftovers: list[str]) -> Iterator[Volume]:
+    """A new, empty volume."""
+    volume = cloud.create_volume(replace(spec, name=name_of(run), metadata={**spec.metadata, **run.tags}))
+    with _undone(lambda: cloud.delete_volume(volume.id), f"volume {volume.id}", leftovers):
+        yield volume
+
+
+@contextmanager
 def unfinished_volume(
     cloud: Cloud, spec: VolumeSpec, run: Run, leftovers: list[str], *, owner: Owner | None = None
 ) -> Iterator[Volume]:

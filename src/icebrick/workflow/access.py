@@ -20,6 +20,7 @@ from icebrick.cloud.temporary import (
     temporary_clone,
     temporary_group_snapshot,
     temporary_snapshot,
+    temporary_volume,
     unfinished_clone,
     unfinished_volume,
 )
@@ -124,6 +125,12 @@ class VolumeAccess:
         """A new, empty volume, that stays when the block ends normally."""
         with self._noting_failure(), unfinished_volume(self.cloud, spec, self.run, self.leftovers, owner=owner) as made:
             yield made
+
+    @contextmanager
+    def scratch(self, spec: VolumeSpec) -> Iterator[Volume]:
+        """A new, empty volume, to be thrown away."""
+        with self._noting_failure(), temporary_volume(self.cloud, spec, self.run, self.leftovers) as volume:
+            yield volume
 
     @contextmanager
     def safeguarded(self, volume: Volume, snapshot_ids: list[str]) -> Iterator[VolumeAccess]:

@@ -19,7 +19,8 @@ from icebrick.workflow.record import FILE_NAME, VolumeRecord, decode_record
 class Images:
     """The images of one repository, under the caller's lock of it. Made by `load_images`, used from any thread."""
 
-    def __init__(self, snapshots: list[Snapshot], store: BlobStore) -> None:
+    def __init__(self, snapshots: list[Snapshot], store: BlobStore, repository_id: str) -> None:
+        self.repository_id = repository_id
         self.snapshots = snapshots
         self.store = store
 
@@ -57,4 +58,4 @@ class Images:
 def load_images(repository: Repository, progress: Progress) -> Images:
     """Read the list of snapshots, and then the index: what a snapshot names is in an index listed after it."""
     snapshots = list(repository.snapshots())
-    return Images(snapshots, repository.load_index(progress))
+    return Images(snapshots, repository.load_index(progress), repository.id)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from icebrick.blockdev import BlockTarget, Extent
-from icebrick.cloud.base import Volume
+from icebrick.attach.base import HostDevice
+from icebrick.blockdev import BlockSource, BlockTarget, Extent
+from icebrick.cloud.base import Mode, Volume
 from icebrick.engine.block.backup import BlockOptions
 from icebrick.engine.block.restore import restore_image
 from icebrick.engine.file.options import FileRestoreOptions
 from icebrick.parallel import Slots
 from icebrick.progress import Progress
 from icebrick.repository.snapshot import Snapshot
-from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.images import Images
 from icebrick.workflow.report import Receipt
 from icebrick.workflow.restore import Restorable, verify
 from icebrick.workflow.restore_files import FilesReceipt, find_files
 from icebrick.workflow.restoring.files import VolumeFiles
 from icebrick.workflow.restoring.outcome import Filled, FilledFiles
+
+
+class VolumeDevices(Protocol):
+    """How a volume's bytes are got at on this host; `VolumeAccess` is the cloud's."""
+
+    def device(self, volume: Volume, mode: Mode) -> AbstractContextManager[HostDevice]:
+        """Attached, for others to open too."""
+
+    def readable(self, volume: Volume, *, direct: bool = False) -> AbstractContextManager[BlockSource]:
+        """Attached, to be read; with `direct`, from the device and not from this host's memory."""
+
+    def writable(self, volume: Volume) -> AbstractContextManager[BlockTarget]:
+        """Attached, to be written."""
 
 
 class Content(Protocol):
@@ -29,13 +43,13 @@ class Content(Protocol):
     def size(self) -> int:
         """How many bytes a volume must have for it."""
 
-    def fill(self, access: VolumeAccess, volume: Volume, progress: Progress) -> Filled | FilledFiles:
+    def fill(self, access: VolumeDevices, volume: Volume, progress: Progress) -> Filled | FilledFiles:
         """Make a volume hold this, durably, that may hold something now. Of that, only files can be meant to stay."""
 
-    def fill_new(self, access: VolumeAccess, volume: Volume, progress: Progress) -> Filled | FilledFiles:
+    def fill_new(self, access: VolumeDevices, volume: Volume, progress: Progress) -> Filled | FilledFiles:
         """The same of a volume that is new and empty."""
 
-    def verify(self, access: VolumeAccess, volume: Volume, progress: Progress) -> Receipt | FilesReceipt:
+    def verify(self, access: VolumeDevices, volume: Volume, progress: Progress) -> Receipt | FilesReceipt:
         """Read the volume back from the storage and compare. VerificationError when anything differs."""
 
 
@@ -58,13 +72,13 @@ class _Image(Content):
     def size(self) -> int:
         return self.restorable.image.size
 
-    def fill(self, access: VolumeAccess, volume: Volume, progress: Progress) -> Filled:
+    def fill(self, access: VolumeDevices, volume: Volume, progress: Progress) -> Filled:
         with access.writable(volume) as target:
             return self._write(target, progress)
 
     fill_new = fill  # what differs is written: nothing does but data
 
-    def verify(self, access: VolumeAccess, volume: Volume, progress: Progress) -> Receipt:
+    def verify(self, access: VolumeDevices, volume: Volume, progress: Progress) -> Receipt:
         # Attached anew, so that no cache of this host can answer instead of the storage.
         with access.readable(volume, direct=True) as source:
             return verify(self.restorable, source, volume.id, progress, options=self.options)

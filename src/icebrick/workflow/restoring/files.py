@@ -22,7 +22,7 @@ from icebrick.workflow.restore_files import FilesReceipt, StoredFiles, compare_f
 from icebrick.workflow.restoring.outcome import FilledFiles
 
 if TYPE_CHECKING:
-    from icebrick.workflow.access import VolumeAccess
+    from icebrick.workflow.restoring.content import VolumeDevices
 
 _HINT = "With --recreate-vol-on-error the files are restored onto a new volume."
 
@@ -40,18 +40,18 @@ class VolumeFiles:
     def size(self) -> int:
         return self.file_system.size
 
-    def fill(self, access: VolumeAccess, volume: Volume, progress: Progress) -> FilledFiles:
+    def fill(self, access: VolumeDevices, volume: Volume, progress: Progress) -> FilledFiles:
         """FileSystemError when the volume does not have a whole file system of the backup's type."""
         with _device(access, volume, Mode.WRITE) as path:
             self._check(detect(path), volume)
             return self._write(path, self.options, progress)
 
-    def fill_new(self, access: VolumeAccess, volume: Volume, progress: Progress) -> FilledFiles:
+    def fill_new(self, access: VolumeDevices, volume: Volume, progress: Progress) -> FilledFiles:
         with _device(access, volume, Mode.WRITE) as path:
             make_file_system(path, self.file_system)
             return self._write(path, FileRestoreOptions(), progress)
 
-    def verify(self, access: VolumeAccess, volume: Volume, progress: Progress) -> FilesReceipt:
+    def verify(self, access: VolumeDevices, volume: Volume, progress: Progress) -> FilesReceipt:
         # Attached and mounted anew, so that this host remembers nothing of it. It was unmounted cleanly: there is no
         # journal to be replayed, so it can be mounted where nothing can be written.
         with (
@@ -91,7 +91,7 @@ class VolumeFiles:
 
 
 @contextmanager
-def _device(access: VolumeAccess, volume: Volume, mode: Mode) -> Iterator[str]:
+def _device(access: VolumeDevices, volume: Volume, mode: Mode) -> Iterator[str]:
     """The path of the volume's block device."""
     with access.device(volume, mode) as device:
         if device.block_path is None:
