@@ -20,7 +20,8 @@ class EventLoop:
         self._name = name
         self._running = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = threading.Lock()  # guards the two above
+        self._closed = False
+        self._lock = threading.Lock()  # guards the three above
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What the coroutine returns or raises; cancelled when the caller is interrupted."""
@@ -34,11 +35,13 @@ class EventLoop:
     def close(self) -> None:
         """Cancel what still runs, and end the thread. Twice is fine."""
         with self._lock:
+            self._closed = True
             self._running.close()
-            self._loop = None
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self._closed:
+                raise RuntimeError(f"the event loop {self._name} is closed")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 workers = self._running.enter_context(Workers(_serve, threads=1, name=self._name))

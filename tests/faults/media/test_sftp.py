@@ -65,6 +65,12 @@ def new_key(path: Path, passphrase: str = "") -> Path:
     return path
 
 
+def without(place: Place, *words: str) -> str:
+    """The client's configuration without the lines that have any of the words in them."""
+    lines = ssh_config(place).splitlines(keepends=True)
+    return "".join(line for line in lines if not any(word in line for word in words))
+
+
 class TestHostKeys:
     """Who is not known is not spoken to."""
 
@@ -84,9 +90,8 @@ class TestHostKeys:
 
     @pytest.mark.parametrize("hosts", ["none", "/dev/null", "/nowhere/known_hosts"])
     def test_no_configuration_makes_unknown_hosts_welcome(self, place: Place, tmp_path: Path, hosts: str) -> None:
-        lines = [line for line in ssh_config(place).splitlines() if "KnownHosts" not in line and "Strict" not in line]
-        lines += [f"  UserKnownHostsFile {hosts}", "  StrictHostKeyChecking no", ""]
-        (tmp_path / "config").write_text("\n".join(lines))
+        changed = f"{without(place, 'KnownHosts', 'Strict')}UserKnownHostsFile {hosts}\nStrictHostKeyChecking no\n"
+        (tmp_path / "config").write_text(changed)
         with opened(place, config=tmp_path / "config") as backend, pytest.raises(AccessDeniedError):
             backend.stat(CONFIG)
 
@@ -99,6 +104,22 @@ class TestLoggingIn:
         ):
             backend.stat(CONFIG)
         assert told.value.hint
+
+    def test_an_agent_s_key_is_used(self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "config").write_text(without(place, "Identit"))
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        (identity,) = [line.split()[1] for line in ssh_config(place).splitlines() if "IdentityFile" in line]
+        with (
+            subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL) as agent,
+            opened(place, config=tmp_path / "config") as backend,
+        ):
+            try:
+                while subprocess.run(["ssh-add", "-q", identity], check=False, stderr=subprocess.DEVNULL).returncode:
+                    assert agent.poll() is None
+                with pytest.raises(FileMissingError):
+                    backend.stat(CONFIG)
+            finally:
+                agent.terminate()
 
     @pytest.mark.parametrize("only", ["yes", "no"])
     def test_a_key_with_a_passphrase_is_an_error_that_says_where_it_must_be(
