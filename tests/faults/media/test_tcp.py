@@ -15,7 +15,10 @@ import pytest
 from tests.faults.media.conftest import ALWAYS, ATTEMPTS, Pauses, redirected
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
+from icebrick.backend.location import Location
 from icebrick.backend.media import open_backend
+from icebrick.backend.options import BackendOptions
+from icebrick.backend.sftp import SftpServer, server_of
 from icebrick.errors import BackendError, BackendUnavailableError, FileMissingError
 from icebrick.testing.servers.server import Place, StorageServer
 from icebrick.testing.tcpfaults import Spoil, TcpProxy, Way
@@ -45,7 +48,10 @@ class TcpMedium:
 @pytest.fixture
 def medium(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpMedium]:
     name = request.param
-    monkeypatch.setattr("icebrick.backend.ftp._TIMEOUT", 5.0)  # where one side does not see that the other has gone
+    if "impatience" in request.fixturenames:
+        request.getfixturevalue("impatience")
+    else:  # where one side does not see that the other has gone
+        monkeypatch.setattr("icebrick.backend.ftp._TIMEOUT", 5.0)
     server: StorageServer = request.getfixturevalue(MEDIA[name])
     place = server.place(f"fault-{next(_numbers)}")
     port = port_of(place)
@@ -159,3 +165,26 @@ def test_a_bit_that_flips_on_the_way_changes_nothing(medium: TcpMedium, pauses: 
         medium.proxy.behave()
         if name != "remove":
             assert patient.load(PACK) == CONTENT, name
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are given a second to answer."""
+    monkeypatch.setattr("icebrick.backend.ftp._TIMEOUT", 1.0)
+
+    def impatient(location: Location, options: BackendOptions) -> SftpServer:
+        return replace(server_of(location, options), patience=1.0, keepalive=0.3)
+
+    monkeypatch.setattr("icebrick.backend.sftp.server_of", impatient)
+
+
+@of_every_medium
+def test_a_server_that_falls_silent_is_given_up(medium: TcpMedium, pauses: Pauses, impatience: None) -> None:
+    patient = pauses.patient(medium.backend)
+    for name in ("save", "load"):
+        call, wanted, way = CALLS[name]
+        prepare(medium, pauses, name)
+        medium.proxy.met = 0
+        medium.proxy.spoil(Spoil.STALL, way, after=70_000)
+        assert call(patient) == wanted, name
+        assert medium.proxy.met == 1, name
