@@ -116,6 +116,13 @@ def plain_rest_server(rclone_installed: None, server_folder: Path) -> Iterator[S
 
 
 @pytest.fixture(scope="session")
+def append_only_server(rclone_installed: None, server_folder: Path) -> Iterator[StorageServer]:
+    """The same, for files that may be added, and of which only locks may be removed."""
+    with rclone.serving_rest(server_folder / "append-only", append_only=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def rclone_folder(rclone_installed: None, server_folder: Path) -> Iterator[StorageServer]:
     """Places that rclone reaches without any server."""
     with rclone.serving_folder(server_folder / "rclone") as server:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from icebrick.backend.base import FileType, Handle
 from icebrick.backend.media import open_backend
 from icebrick.cli.main import run
+from icebrick.errors import AccessDeniedError
 from icebrick.testing.images import PASSWORD, small_repository
-from icebrick.testing.servers.server import Place
+from icebrick.testing.servers.server import Place, StorageServer
 
 SERVERS = (
     "local_disk",
@@ -95,6 +97,38 @@ def test_icebrick_reads_what_restic_has_stored(place: Place, icebrick: Icebrick,
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestServerThatOnlyAdds:
+    """As `rest-server --append-only` and `rclone serve restic --append-only` are."""
+
+    @pytest.fixture
+    def place(self, append_only_server: StorageServer, request: pytest.FixtureRequest) -> Place:
+        return append_only_server.place(request.function.__name__.replace("_", "-"))
+
+    def test_backups_go_there_again_and_again(
+        self, place: Place, icebrick: Icebrick, restic: str, tmp_path: Path
+    ) -> None:
+        image = tmp_path / "disk.raw"
+        with closing(open_backend(place.location, place.options)) as backend:
+            small_repository(backend)
+            for size in (300_000, 400_000):
+                image.write_bytes(noise(size))
+                icebrick("backup", "--image", image, "--name", "disk")
+            assert list(backend.list_files(FileType.LOCK)) == []
+        program = place.restic(restic, PASSWORD.reveal())
+        program.run("check", "--read-data")
+        assert len(program.json("snapshots")) == 2
+
+    @pytest.mark.parametrize("file_type", [FileType.KEY, FileType.SNAPSHOT, FileType.INDEX, FileType.PACK])
+    def test_nothing_but_locks_can_be_removed(self, place: Place, file_type: FileType) -> None:
+        handle = Handle(file_type, "ab" * 32)
+        with closing(open_backend(place.location, place.options)) as backend:
+            backend.create()
+            backend.save(handle, b"content")
+            with pytest.raises(AccessDeniedError, match=handle.name):
+                backend.remove(handle)
+            assert backend.load(handle) == b"content"
 
 
 def reown(place: Place) -> None:

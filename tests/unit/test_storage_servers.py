@@ -18,6 +18,7 @@ import pytest
 from icebrick.backend.location import Location
 from icebrick.backend.options import BackendOptions
 from icebrick.testing.servers.__main__ import commands, main
+from icebrick.testing.servers.environment import REQUIREMENTS
 from icebrick.testing.servers.processes import HOST, Process, Program, ServerError, answers, reserve_port
 from icebrick.testing.servers.server import Place, StorageServer, reserved_ports, running
 
@@ -146,3 +147,9 @@ def test_a_server_started_by_hand_tells_how_it_is_reached(tmp_path: Path) -> Non
 def test_a_server_that_nobody_knows_cannot_be_started_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["teletype"]) == 2
     assert "sftp|ftp" in capsys.readouterr().err
+
+
+def test_every_package_of_the_servers_has_one_version_and_no_address() -> None:
+    for line in REQUIREMENTS.read_text().splitlines():
+        name, _, version = line.partition("==")
+        assert name and version and not set(line) & set("/:@ ")
