@@ -170,16 +170,20 @@ def test_a_refusal_is_told_at_once(medium: HttpMedium, pauses: Pauses, fault: st
     assert pauses.made == []
 
 
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+
+
 @of_every_medium
 def test_a_token_that_expired_is_renewed_or_the_refusal_told(medium: HttpMedium, pauses: Pauses) -> None:
     with medium.opened() as backend:
         list(backend.list_files(FileType.LOCK))  # logged in, where there is a log-in
         for call in CALLS:
-            prepared(medium, call, spoil.status(401))
+            prepared(medium, call, spoil.status(400, body=EXPIRED) if medium.name == "s3" else spoil.status(401))
             if medium.name == "swift":
                 assert call.make(pauses.patient(backend)) == call.wanted, call
                 continue
-            with pytest.raises(AccessDeniedError):
+            # S3 answers to HEAD with no word of why
+            with pytest.raises(BackendError if (medium.name, call) == ("s3", STAT) else AccessDeniedError):
                 call.make(pauses.patient(backend))
 
 
