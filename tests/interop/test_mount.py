@@ -203,7 +203,7 @@ def test_the_repository_is_locked_as_long_as_it_is_mounted(mount: Path, program:
 def test_a_signal_ends_it_although_something_is_open(
     program: Restic, fuse: None, tmp_path: Path, number: signal.Signals
 ) -> None:
-    where = tmp_path / "mount"
+    where, others = tmp_path / "mount", locks(program)
     with mounting([ICEBRICK, "mount", str(where)], where, program.environment) as process:
         path = where / "ids" / snapshot_of(program, "/volume") / "volume.raw"
         file = os.open(path, os.O_RDONLY)
@@ -214,6 +214,7 @@ def test_a_signal_ends_it_although_something_is_open(
             os.pread(file, MIB, 30 * MIB)
         with suppress(OSError):
             os.close(file)
+    assert locks(program) == others
 
 
 def test_unmounting_ends_it(program: Restic, fuse: None, root: None, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -34,11 +35,13 @@ def mount(mountpoint: Path, *, allow_other: bool) -> None:
     """
     invocation = this_invocation()
     output = invocation.output
-    with opened_repository(invocation) as repository, read_lock(invocation, repository):
-        try:
-            with mounted(View(repository), mountpoint, for_others=allow_other) as mount:
-                output.say(f"mounted at {mountpoint}; end it with Ctrl-C, or 'umount {mountpoint}'")
-                output.record("mounted", {"mountpoint": str(mountpoint)})
-                mount.wait()
-        except KeyboardInterrupt:
-            output.say("unmounted")
+    with (
+        opened_repository(invocation) as repository,
+        read_lock(invocation, repository),
+        mounted(View(repository), mountpoint, for_others=allow_other) as mount,
+    ):
+        output.say(f"mounted at {mountpoint}; end it with Ctrl-C, or 'umount {mountpoint}'")
+        output.record("mounted", {"mountpoint": str(mountpoint)})
+        with suppress(KeyboardInterrupt):
+            mount.wait()
+    output.say("unmounted")
