@@ -16,6 +16,7 @@ from icebrick.repository.repairpacks import execute_repair_packs, plan_repair_pa
 from icebrick.repository.repairsnapshots import execute_repair_snapshots, plan_repair_snapshots
 from icebrick.repository.repository import Repository, init_repository, open_repository
 from icebrick.repository.tree import decode_tree
+from icebrick.repository.unpacked import load_unpacked
 from icebrick.secret import Secret
 from icebrick.testing.faults import Death, DyingBackend, deaths
 from icebrick.testing.repositories import CHEAP, add_tree, in_memory
@@ -83,8 +84,14 @@ def change(backend: Backend, handle: Handle, at: int) -> None:
     backend.save(handle, content)
 
 
-def first(backend: Backend, file_type: FileType) -> Handle:
-    return min((info.handle for info in backend.list_files(file_type)), key=str)
+def index_file_without(backend: Backend, pack: Handle) -> Handle:
+    """What it says of a pack whose header is lost could be told by nothing else."""
+    key = open_repository(backend, PASSWORD).key
+    return next(
+        info.handle
+        for info in backend.list_files(FileType.INDEX)
+        if pack.name.encode() not in load_unpacked(backend, key, info.handle)
+    )
 
 
 def largest_pack(backend: Backend) -> Handle:
@@ -92,8 +99,9 @@ def largest_pack(backend: Backend) -> Handle:
 
 
 def test_of_the_index(backend: MemoryBackend) -> None:
-    change(backend, first(backend, FileType.INDEX), 50)
-    change(backend, largest_pack(backend), -1)
+    pack = largest_pack(backend)
+    change(backend, index_file_without(backend, pack), 50)
+    change(backend, pack, -1)
     for copy in killed(backend, repair_index):
         work(copy, repair_index)
         work(copy, repair_packs)
