@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from icebrick.backend.base import FileType, Handle
+from icebrick.backend.base import FileType
 from icebrick.backend.media import open_backend
 from icebrick.cli.main import run
-from icebrick.errors import AccessDeniedError
 from icebrick.testing.images import PASSWORD, small_repository
 from icebrick.testing.servers.server import Place, StorageServer
 
@@ -119,16 +118,6 @@ class TestServerThatOnlyAdds:
         program = place.restic(restic, PASSWORD.reveal())
         program.run("check", "--read-data")
         assert len(program.json("snapshots")) == 2
-
-    @pytest.mark.parametrize("file_type", [FileType.KEY, FileType.SNAPSHOT, FileType.INDEX, FileType.PACK])
-    def test_nothing_but_locks_can_be_removed(self, place: Place, file_type: FileType) -> None:
-        handle = Handle(file_type, "ab" * 32)
-        with closing(open_backend(place.location, place.options)) as backend:
-            backend.create()
-            backend.save(handle, b"content")
-            with pytest.raises(AccessDeniedError, match=handle.name):
-                backend.remove(handle)
-            assert backend.load(handle) == b"content"
 
 
 def reown(place: Place) -> None:
