@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 from icebrick.backend import layout
 from icebrick.backend.base import FileInfo, Handle
+from icebrick.backend.httpstatus import printable
 from icebrick.backend.ranges import range_length
-from icebrick.backend.sessions import Entry, FileSession
+from icebrick.backend.sessions import MOST_BYTES, Entry, FileSession, check_length
 from icebrick.blockdev import Data
 from icebrick.errors import (
     AccessDeniedError,
@@ -96,6 +97,7 @@ class FtpSession(FileSession):
         path = layout.path_of(handle)
         size = self.size(path)
         wanted = range_length(FileInfo(handle, size), offset, length)
+        check_length(wanted, path)
         if not wanted:
             return b""
         with self._translated("read", path):
@@ -205,7 +207,7 @@ class FtpSession(FileSession):
             self._for_machines = self._lists_for_machines()
         with self._ftp.transfercmd("MLSD" if self._for_machines else "LIST") as data:
             content = bytearray()
-            while part := data.recv(_CHUNK):
+            while len(content) < MOST_BYTES and (part := data.recv(_CHUNK)):
                 content += part
         self._ftp.voidresp()
         lines = content.decode(errors="surrogateescape").splitlines()
@@ -296,7 +298,7 @@ def translation(error: BaseException, message: str) -> BackendError:
         kind, hint = BackendError, "Name the authority that signed the server's certificate: --cacert FILE."
     elif isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
         kind, hint = BackendError, "Check the name of the host."
-    return kind(f"{message}: {text.strip().rstrip('.').lower()}", hint=hint)
+    return kind(f"{message}: {printable(text.strip()).rstrip('.').lower()}", hint=hint)
 
 
 def _receive(data: socket.socket, content: memoryview) -> int:

@@ -11,6 +11,16 @@ from typing import Generic, Protocol, TypeVar
 
 from icebrick.backend.base import Handle
 from icebrick.blockdev import Data
+from icebrick.errors import BackendError
+
+MOST_BYTES = 1 << 30
+"""In one answer: many times what a file of a repository has. Else a server could take all memory there is."""
+
+
+def check_length(length: int, path: str) -> None:
+    """BackendError for more than can be meant."""
+    if length > MOST_BYTES:
+        raise BackendError(f"{path} is said to have {length} bytes, which no file of a repository has")
 
 
 @dataclass(frozen=True, slots=True)

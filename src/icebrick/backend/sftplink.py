@@ -13,7 +13,7 @@ import asyncssh
 from icebrick.backend import layout
 from icebrick.backend.base import FileInfo, Handle
 from icebrick.backend.ranges import range_length
-from icebrick.backend.sessions import Entry
+from icebrick.backend.sessions import Entry, check_length
 from icebrick.errors import (
     AccessDeniedError,
     BackendError,
@@ -75,9 +75,11 @@ class SftpLink:
         """ShortReadError as in `ReadBackend.load`."""
         range_length(FileInfo(handle, offset + (length or 0)), offset, length)  # no negative range goes on its way
         path = self.at(layout.path_of(handle))
+        check_length(length or 0, path)
         async with _closing(await self._client.open(path, asyncssh.FXF_READ, encoding=None, block_size=0)) as file:
             if length is None:
                 size = (await file.stat()).size or 0
+                check_length(size - offset, path)
                 content = await self._fetch(file, offset, size - offset)
             else:
                 status, content = await asyncio.gather(file.stat(), self._fetch(file, offset, length))

@@ -12,6 +12,7 @@ import asyncssh
 from icebrick.backend import layout
 from icebrick.backend.base import Handle
 from icebrick.backend.eventloop import EventLoop
+from icebrick.backend.httpstatus import printable
 from icebrick.backend.sessions import Entry, FileSession
 from icebrick.backend.sftplink import ABSENT, SftpLink
 from icebrick.blockdev import Data
@@ -132,4 +133,4 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the server does not answer"
     text = error.reason if isinstance(error, asyncssh.Error) else str(error)
-    return (text or type(error).__name__).rstrip(".").lower()
+    return printable(text or type(error).__name__).rstrip(".").lower()

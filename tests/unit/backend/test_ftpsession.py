@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 
+from icebrick.backend.base import FileType, Handle
 from icebrick.backend.ftpsession import IDLE, FtpSession, _entry, _entry_for_machines, translation
 from icebrick.backend.sessions import Entry
 from icebrick.errors import AccessDeniedError, BackendError, BackendUnavailableError, StorageFullError
@@ -99,6 +100,15 @@ def test_refusals_are_for_good_and_failures_may_pass(error, kind, retryable):
     assert type(translated) is kind
     assert translated.retryable is retryable
     assert str(translated).startswith("cannot save x: ")
+
+
+def test_what_a_server_says_does_not_steer_the_terminal():
+    assert "\x1b" not in str(translation(ftplib.error_perm("550 \x1b[2J gone"), "cannot save x"))
+
+
+def test_a_size_that_no_file_of_a_repository_has_takes_no_memory():
+    with pytest.raises(BackendError, match="bytes"):
+        session(Server(SIZE=f"213 {1 << 60}")).read(Handle(FileType.CONFIG), 0, None)
 
 
 def test_a_server_that_does_not_replace_a_file_by_a_rename_has_it_removed_first():
