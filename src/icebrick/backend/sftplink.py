@@ -201,8 +201,10 @@ class SftpLink:
         except asyncssh.SFTPError:  # servers differ in what they answer when it exists
             if not await self._client.isdir(path):
                 raise
+        self._progress()
 
     async def _remove_directory(self, path: str) -> bool:
+        self._progress()
         try:
             await self._client.rmdir(path)
         except ABSENT:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.faults.media.conftest import Pauses
 from tests.faults.media.test_tcp import port_of, ssh_config, through
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
@@ -253,23 +254,25 @@ class TestSilence:
     """A server that is there, and says nothing."""
 
     @pytest.mark.parametrize(
-        ("patience", "keepalive"), [(0.5, 60.0), (60.0, 0.1)], ids=["in-an-answer", "on-the-connection"]
+        ("patience", "keepalive"), [(1.0, 60.0), (60.0, 0.3)], ids=["in-an-answer", "on-the-connection"]
     )
     def test_it_is_given_up_after_a_while_and_the_next_attempt_has_a_connection_of_its_own(
-        self, place: Place, tmp_path: Path, patience: float, keepalive: float
+        self, place: Place, tmp_path: Path, pauses: Pauses, patience: float, keepalive: float
     ) -> None:
         port = port_of(place)
+        with opened(place) as backend:
+            backend.create()
         with TcpProxy(port) as proxy:
             there = through(place, port, proxy.port, tmp_path)
             server = server_of(there.location, there.options)
             with closing(SftpBackend("sftp:", replace(server, patience=patience, keepalive=keepalive))) as backend:
-                backend.create()
                 proxy.spoil(Spoil.STALL, Way.UP, after=100_000)
                 with pytest.raises(BackendUnavailableError):
                     backend.save(PACK, bytes(1 << 20))
                 proxy.behave()
-                backend.save(PACK, b"pack")
-                assert backend.load(PACK) == b"pack"
+                pauses.patient(backend).save(PACK, b"pack")
+        with opened(place) as backend:
+            assert backend.load(PACK) == b"pack"
 
 
 def test_whoever_is_interrupted_while_a_server_is_silent_does_not_wait_for_it(place: Place, tmp_path: Path) -> None:
