@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -247,6 +248,38 @@ def test_what_cannot_be_mounted_on_is_an_error(program: Restic, fuse: None, tmp_
     assert ended.returncode == 2
     assert "cannot mount at" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.damages_repository("flips a bit")
+def test_damaged_data_is_an_error_and_all_else_is_read(
+    program: Restic, fuse: None, image: Path, planted: Path, tmp_path: Path
+) -> None:
+    copy = replace(program, repository=tmp_path / "copy")
+    shutil.copytree(program.repository, copy.repository)
+    for pack in [path for path in copy.repository.glob("data/*/*") if path.stat().st_size > 3 * MIB]:
+        whole = pack.read_bytes()
+        pack.chmod(0o600)
+        pack.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    where = tmp_path / "mount"
+    with mounting([ICEBRICK, "mount", str(where)], where, copy.environment):
+        large = where / "volumes" / "v1" / "latest" / "files" / "files" / "large"
+        raw = where / "ids" / snapshot_of(copy, "/volume") / "volume.raw"
+        wrong = [_has_errors(large, planted / "files" / "large"), _has_errors(raw, image)]
+    assert any(wrong)
+    assert "cannot be read" in (tmp_path / "mount.log").read_text()
+
+
+def _has_errors(path: Path, good: Path) -> bool:
+    """Whether something cannot be read; what can is as it was."""
+    content, failed = good.read_bytes(), False
+    with path.open("rb", buffering=0) as file:
+        for offset in range(0, len(content), 1 << 16):
+            try:
+                assert os.pread(file.fileno(), 1 << 16, offset) == content[offset : offset + (1 << 16)]
+            except OSError as error:
+                assert error.errno == errno.EIO
+                failed = True
+    return failed
 
 
 def attempt(program: Restic, where: Path) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from icebrick.errors import AttachError, CloudError
 from icebrick.parallel import Slots
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.snapshot import Snapshot
+from icebrick.testing.faultplan import FaultPlan
 from icebrick.workflow import verify_drill
 from icebrick.workflow.receipts import ProofKind
 from icebrick.workflow.restoring.content import open_content
@@ -121,3 +124,39 @@ def test_a_volume_type_that_is_gone_is_told_before_anything_is_made(
     with pytest.raises(CloudError, match="no volume type"):
         drill(world, snapshot)
     assert world.resources() == before
+
+
+class Death(BaseException):
+    """Stands for SIGKILL."""
+
+
+class Mortal(FaultPlan):
+    """Dies at the `at`-th call; what the dead ask for has no effect."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    @contextmanager
+    def around(self, call: str) -> Iterator[None]:
+        self.calls.append(call)
+        if len(self.calls) >= self._at:
+            raise Death(call)
+        yield
+
+
+def test_whenever_a_drill_dies_the_next_run_removes_what_it_left(world: World, snapshot: Snapshot) -> None:
+    before = world.resources()
+    living = world.cloud.faults = world.connector.faults = FaultPlan()
+    drill(world, snapshot)
+    calls = len(living.calls)
+    assert calls > 10
+    for number in range(1, calls + 1):
+        world.cloud.faults = world.connector.faults = Mortal(number)
+        with pytest.raises(Death):
+            drill(world, snapshot)
+        world.cloud.faults = world.connector.faults = FaultPlan()
+        with world.run():
+            pass
+        assert world.resources() == before, f"after death at call {number} of {living.calls}"
+        assert not world.connector.connected
