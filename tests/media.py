@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import os
 import pwd
 import shutil
@@ -22,7 +20,7 @@ from icebrick.testing.servers.processes import find_program
 from icebrick.testing.servers.server import Place, StorageServer
 from icebrick.testing.servers.swift import SwiftServer
 
-FOLDER = Path(f"/var/tmp/icebrick-servers-{getpass.getuser()}")
+FOLDER = Path("/var/tmp")
 
 Require = Callable[[str, Any, str], None]
 
@@ -34,18 +32,15 @@ def server_folder() -> Iterator[Path]:
     Not below pytest's own folder: the FTP server's user must be able to pass through.
     """
     this = this_process()
-    for folder in FOLDER.glob("*-*"):
-        pid, _, started = folder.name.partition("-")
+    for folder in FOLDER.glob("icebrick-servers-*-*"):
+        pid, started = folder.name.split("-")[-2:]
         if process_id(int(pid)) != ProcessId(int(pid), int(started)):
             shutil.rmtree(folder, ignore_errors=True)
-    folder = FOLDER / f"{this.pid}-{this.started}"
-    for each in (FOLDER, folder):
-        each.mkdir(exist_ok=True)
-        each.chmod(0o711)
+    folder = FOLDER / f"icebrick-servers-{this.pid}-{this.started}"
+    folder.mkdir()
+    folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
-    with contextlib.suppress(OSError):  # of another worker
-        FOLDER.rmdir()
 
 
 @pytest.fixture(scope="session")
