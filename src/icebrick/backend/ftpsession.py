@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 
 from icebrick.backend import layout
 from icebrick.backend.base import FileInfo, Handle
-from icebrick.backend.httpstatus import printable
 from icebrick.backend.ranges import range_length
-from icebrick.backend.sessions import MOST_BYTES, Entry, FileSession, check_length
+from icebrick.backend.sessions import MOST_BYTES, Entry, FileSession, check_length, reason
 from icebrick.blockdev import Data
 from icebrick.errors import (
     AccessDeniedError,
@@ -289,7 +288,7 @@ class FtpSession(FileSession):
 
 def translation(error: BaseException, message: str) -> BackendError:
     """What ftplib or the network raised, as ours."""
-    text = "the server does not answer" if isinstance(error, TimeoutError) else str(error) or "connection lost"
+    text = "connection lost" if isinstance(error, EOFError) else reason(error)
     kind: type[BackendError] = BackendUnavailableError
     hint = None
     if isinstance(error, (ftplib.error_perm, ftplib.error_temp)):
@@ -298,7 +297,7 @@ def translation(error: BaseException, message: str) -> BackendError:
         kind, hint = BackendError, "Name the authority that signed the server's certificate: --cacert FILE."
     elif isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
         kind, hint = BackendError, "Check the name of the host."
-    return kind(f"{message}: {printable(text.strip()).rstrip('.').lower()}", hint=hint)
+    return kind(f"{message}: {text}", hint=hint)
 
 
 def _receive(data: socket.socket, content: memoryview) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from icebrick.backend.base import Handle
+from icebrick.backend.httpstatus import printable
 from icebrick.blockdev import Data
 from icebrick.errors import BackendError
 
@@ -21,6 +23,15 @@ def check_length(length: int, path: str) -> None:
     """BackendError for more than can be meant."""
     if length > MOST_BYTES:
         raise BackendError(f"{path} is said to have {length} bytes, which no file of a repository has")
+
+
+def reason(error: BaseException) -> str:
+    """Why a connection failed, in words for a message; nothing in them steers a terminal."""
+    if isinstance(error, TimeoutError):
+        return "the server does not answer"
+    if (isinstance(error, ConnectionError) or type(error) is OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    return printable(str(error).strip() or type(error).__name__).rstrip(".").lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from icebrick.backend.base import Backend
 from icebrick.backend.eventloop import EventLoop
 from icebrick.backend.location import Location
 from icebrick.backend.options import BackendOptions, connections_of
-from icebrick.backend.sessions import SessionPool
+from icebrick.backend.sessions import SessionPool, reason
 from icebrick.backend.sftplink import SftpLink
-from icebrick.backend.sftpsession import SftpSession, reason
+from icebrick.backend.sftpsession import SftpSession
 from icebrick.backend.tree import TreeBackend
 from icebrick.errors import AccessDeniedError, BackendError, BackendUnavailableError, IcebrickError, UsageError
 from icebrick.secret import Secret

@@ -12,8 +12,7 @@ import asyncssh
 from icebrick.backend import layout
 from icebrick.backend.base import Handle
 from icebrick.backend.eventloop import EventLoop
-from icebrick.backend.httpstatus import printable
-from icebrick.backend.sessions import Entry, FileSession
+from icebrick.backend.sessions import Entry, FileSession, reason
 from icebrick.backend.sftplink import ABSENT, SftpLink
 from icebrick.blockdev import Data
 from icebrick.errors import (
@@ -126,11 +125,3 @@ class SftpSession(FileSession):
         except BaseException:
             self._in_doubt = True  # interrupted, with answers on their way
             raise
-
-
-def reason(error: BaseException) -> str:
-    """Why, in words for a message."""
-    if isinstance(error, TimeoutError):
-        return "the server does not answer"
-    text = error.reason if isinstance(error, asyncssh.Error) else str(error)
-    return printable(text or type(error).__name__).rstrip(".").lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icebrick.backend.sessions import FileSession, SessionPool
+from icebrick.backend.sessions import FileSession, SessionPool, reason
 from icebrick.errors import BackendUnavailableError
 
 
@@ -82,3 +82,18 @@ def test_closing_closes_all_that_are_not_lent(pool: SessionPool[Session], server
         pass
     pool.close()
     assert all(session.closed for session in server.sessions)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError(), "the server does not answer"),
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 22)"), "connection refused"),
+        (OSError(113, "No route to host"), "no route to host"),
+        (OSError("Multiple exceptions."), "multiple exceptions"),
+        (ValueError("Bad \x1b[2J key."), "bad [2j key"),
+        (EOFError(), "eoferror"),
+    ],
+)
+def test_why_a_connection_failed_is_told_in_plain_words(error: Exception, words: str) -> None:
+    assert reason(error) == words
