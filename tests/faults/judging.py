@@ -34,10 +34,11 @@ def problems_of_repository(scene: Scene, desk: Desk) -> Iterator[str]:
     for snapshot, wanted in ((backups[0], scene.volumes.used_backup), (backups[-1], scene.used_now)):
         if _restored(images, snapshot, desk) != wanted:
             yield f"snapshot {snapshot.id} restores something else"
-    for member in scene.volumes.members:
-        for snapshot in with_path(images.snapshots, volume_path(member)):
-            if _restored(images, snapshot, desk) != digest_of(scene.file_of(member)):
-                yield f"snapshot {snapshot.id} of a group's member restores something else"
+    members = {volume_id: digest_of(scene.file_of(volume_id)) for volume_id in scene.volumes.members}
+    for volume_id, wanted in {**members, **scene.images}.items():
+        for snapshot in with_path(images.snapshots, volume_path(volume_id)):
+            if _restored(images, snapshot, desk) != wanted:
+                yield f"snapshot {snapshot.id} restores something else"
     yield from _restics_problems(desk)
 
 

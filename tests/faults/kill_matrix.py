@@ -18,13 +18,14 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tests.faults.judging import problems_of_repository
-from tests.faults.kills import Flow, Kill, flows_of, survey, wreck
+from tests.faults.kills import FLOWS, Flow, Kill, survey, wreck
 from tests.faults.scene import Desk, Left, Scene, open_scene
 from tests.faults.storm import flows
 from tests.faults.victim import run
 
 from icebrick.cli.signals import unwind_on_signals
 from icebrick.devcloud.devcloud import Devcloud
+from icebrick.devcloud.record import Settings
 from icebrick.errors import IcebrickError
 
 
@@ -49,7 +50,10 @@ def run_flow(scene: Scene, flow: Flow) -> Iterator[Cell]:
 
 
 def run_cell(scene: Scene, flow: Flow, kill: Kill) -> Cell:
-    """Kill once, recover, and look at everything; whatever is wrong is among the problems."""
+    """Kill once, recover, and look at everything; whatever is wrong is among the problems.
+
+    A connection that Cinder itself has lost sight of may stay until the volume is attached and detached the next time.
+    """
     started = time.monotonic()
     desk = scene.desk("cell")
     left = after = Left()
@@ -62,12 +66,19 @@ def run_cell(scene: Scene, flow: Flow, kill: Kill) -> Cell:
         kill.recover(scene, desk)
         if scene.age_unfinished_files(desk):
             run(scene.command(desk, "cleanup"))
-        complete = scene.take_finished()
-        after = scene.left(desk)
-        problems += _problems(scene, desk, flow, complete, after)
+        complete = scene.take_finished(flow.digest)
+        if flow.subject is not None:
+            problems += flow.subject.problems(desk)
+        after = settled = scene.left(desk)
+        if after.loops and flow.subject is not None:
+            flow.subject.use()
+            settled = scene.left(desk)
+        problems += _problems(scene, desk, flow, complete, settled)
     except (AssertionError, IcebrickError) as error:
         problems.append(str(error))
     scene.sweep()
+    if flow.subject is not None:
+        flow.subject.reset()
     shutil.rmtree(desk.folder)
     seconds = time.monotonic() - started
     return Cell(flow.name, str(kill), left, after, len(complete), seconds, tuple(problems))
@@ -100,7 +111,7 @@ _COUNTS = [one.name for one in fields(Left)]
 
 def heading() -> str:
     columns = "  ".join(f"{name:>11}" for name in _COUNTS)
-    return f"{'flow':18} {'killed':46}  {columns}  {'complete':>8} {'seconds':>7}"
+    return f"{'flow':26} {'killed':46}  {columns}  {'complete':>8} {'seconds':>7}"
 
 
 def row(cell: Cell) -> str:
@@ -108,7 +119,7 @@ def row(cell: Cell) -> str:
     pairs = zip(astuple(cell.left), astuple(cell.after), strict=True)
     columns = "  ".join(f"{f'{left} -> {after}':>11}" for left, after in pairs)
     problems = "".join(f"\n    PROBLEM {problem}" for problem in cell.problems)
-    return f"{cell.flow:18} {cell.place:46}  {columns}  {cell.complete:>8} {cell.seconds:>7.1f}{problems}"
+    return f"{cell.flow:26} {cell.place:46}  {columns}  {cell.complete:>8} {cell.seconds:>7.1f}{problems}"
 
 
 def summary(cells: Sequence[Cell]) -> str:
@@ -119,13 +130,13 @@ def summary(cells: Sequence[Cell]) -> str:
 
 
 @contextmanager
-def own_scene() -> Iterator[Scene]:
-    """A devcloud of its own; nothing of it stays."""
+def own_scene(*, compute: bool = False) -> Iterator[Scene]:
+    """A devcloud of its own, perhaps with servers; nothing of it stays."""
     folder = Path(tempfile.mkdtemp(prefix="icebrick-kills-", dir="/var/tmp"))
     environment = os.environ.get("ICEBRICK_DEVCLOUD_VENV")
     devcloud = Devcloud(folder / "cloud", environment=Path(environment) if environment else None)
     try:
-        devcloud.up(owned=True)
+        devcloud.up(Settings(compute=compute), owned=True)
         with open_scene(devcloud, folder) as scene:
             yield scene
     finally:
@@ -148,14 +159,16 @@ def print_deaths() -> int:
 
 
 def main(wanted: Sequence[str]) -> int:
+    unknown = sorted(set(wanted) - FLOWS.keys())
+    if unknown:
+        print(f"no flow {unknown[0]}, but {', '.join(FLOWS)}")
+        return 2
     cells: list[Cell] = []
     bad = 0 if wanted else print_deaths()
-    with unwind_on_signals(), own_scene() as scene:
+    with unwind_on_signals(), own_scene(compute=not wanted or "cold backup" in wanted) as scene:
         print(heading())
-        for flow in flows_of(scene):
-            if wanted and flow.name not in wanted:
-                continue
-            for cell in run_flow(scene, flow):
+        for name in wanted or FLOWS:
+            for cell in run_flow(scene, FLOWS[name](scene)):
                 print(row(cell), flush=True)
                 cells.append(cell)
     print(summary(cells))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.faults.content import digest_of
 from tests.faults.stepping import Command
@@ -25,6 +26,8 @@ from icebrick.connection import ConnectorProperties
 from icebrick.devcloud.devcloud import Devcloud, Footprint
 from icebrick.run import HOST_KEY, RUN_KEY
 from icebrick.testing.images import PASSWORD, small_repository
+
+S = TypeVar("S")
 
 USER = "alice"
 _MIB = 1 << 20
@@ -92,7 +95,7 @@ class Scene:
     def __init__(self, devcloud: Devcloud, folder: Path, cloud: Cloud) -> None:
         self.cloud = cloud
         self.devcloud = devcloud
-        self._folder = folder
+        self.folder = folder
         self._state = folder / "state"
         self._template = Desk(folder / "template")
         self.volumes = self._prepare()
@@ -100,10 +103,30 @@ class Scene:
         self._attachments = [attachment.id for attachment in cloud.attachments(self.volumes.used)]
         self._footprint: Footprint = devcloud.footprint()
         self.used_now = digest_of(self.file_of(self.volumes.used))
+        self.images: dict[str, str] = {}
+        """Digests of what further volumes hold, by id, of which images may have been backed up."""
+        self._adopted: list[str] = []
+        self._subjects: dict[Callable[[Scene], Any], Any] = {}
+
+    def subject(self, kind: Callable[[Scene], S]) -> S:
+        """The one of this kind, made when it is asked for first; only while nothing else is there."""
+        if kind not in self._subjects:
+            self._subjects[kind] = kind(self)
+        found: S = self._subjects[kind]
+        return found
+
+    def adopt(self, *volume_ids: str) -> None:
+        """These volumes, as they are now, belong to the scene from now on."""
+        self._adopted += volume_ids
+        self._footprint = self.devcloud.footprint()
+
+    def back_up_for_all(self, *arguments: str) -> None:
+        """Into the repository that all later desks begin with."""
+        run(self.command(self._template, *arguments))
 
     def desk(self, name: str) -> Desk:
         """A fresh one: what was done at another is not seen at it."""
-        desk = Desk(self._folder / name, frozenset(self.notes()))
+        desk = Desk(self.folder / name, frozenset(self.notes()))
         shutil.copytree(self._template.repository, desk.repository)
         return desk
 
@@ -143,13 +166,18 @@ class Scene:
         return bool(files)
 
     def new_volumes(self) -> list[Volume]:
-        known = {self.volumes.used, *self.volumes.members}
+        known = {self.volumes.used, *self.volumes.members, *self._adopted}
         return [volume for volume in self.cloud.volumes() if volume.id not in known]
 
     def left(self, desk: Desk) -> Left:
         """What there is too much of now."""
         volumes = self.new_volumes()
-        attachments = [one.id for volume in self.cloud.volumes() for one in self.cloud.attachments(volume.id)]
+        attachments = [
+            one.id
+            for volume in self.cloud.volumes()
+            for one in self.cloud.attachments(volume.id)
+            if one.server_id is None  # those of servers come and go with --cold
+        ]
         leaks = self.leaks()
         return Left(
             volumes=len(volumes),
@@ -164,8 +192,10 @@ class Scene:
         )
 
     def leaks(self) -> Footprint:
-        """What there is too much of on this host."""
-        return self.devcloud.leaks(self._footprint)
+        """What there is too much of on this host. A server may have its volume as another device again."""
+        leaks, now = self.devcloud.leaks(self._footprint), self.devcloud.footprint()
+        more = Counter(loop.file for loop in now.loops) - Counter(loop.file for loop in self._footprint.loops)
+        return replace(leaks, loops=frozenset(loop for loop in leaks.loops if more[loop.file]))
 
     def problems_of_the_volume_in_use(self) -> Iterator[str]:
         now = self.cloud.get_volume(self.volumes.used)
@@ -180,12 +210,12 @@ class Scene:
                 if guest.read(_MIB) == bytes(_MIB):
                     yield f"the guest of volume {now.id} no longer reads its data"
 
-    def take_finished(self) -> list[str]:
+    def take_finished(self, digest: Callable[[Path], str] = digest_of) -> list[str]:
         """Remove new volumes that nothing marks as a run's and nobody uses; the digests of what they held."""
         digests = []
         for volume in self.new_volumes():
             if not {RUN_KEY, HOST_KEY} & set(volume.metadata) and volume.status == "available":
-                digests.append(digest_of(self.file_of(volume.id)))
+                digests.append(digest(self.file_of(volume.id)))
                 self.cloud.delete_volume(volume.id)
         return digests
 
@@ -202,6 +232,10 @@ class Scene:
             self.cloud.delete_snapshot(snapshot.id)
 
     def close(self) -> None:
+        for subject in self._subjects.values():
+            subject.close()
+        for volume_id in self._adopted:
+            self.cloud.delete_volume(volume_id)
         for volume_id in self.volumes.members:
             part_and_delete(self.cloud, volume_id)
         self.cloud.delete_group(self.volumes.group)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 from tests.faults.kill_matrix import run_cell
-from tests.faults.kills import AtStep, boundaries
+from tests.faults.kills import FLOWS, AtStep, boundaries
 from tests.faults.scene import Desk, Left, Scene
-from tests.faults.verdict import Expected, assert_recovered_from_everywhere, flow_of
+from tests.faults.verdict import Expected, assert_recovered_from_everywhere
 
 pytestmark = pytest.mark.slow
 
@@ -52,16 +52,21 @@ class NeverRecovered(AtStep):
 
 
 def test_a_kill_that_nobody_recovers_from_is_a_problem(scene: Scene) -> None:
-    cell = run_cell(scene, flow_of(scene, "backup"), NeverRecovered("before cloud.create_attachment"))
+    cell = run_cell(scene, FLOWS["backup"](scene), NeverRecovered("before cloud.create_attachment"))
     assert cell.after == cell.left == Left(volumes=1, snapshots=1, files=2, locks=1, notes=1)
     assert any(problem.startswith("left after recovery") for problem in cell.problems)
 
 
 def test_a_step_that_is_never_reached_is_a_problem(scene: Scene) -> None:
-    cell = run_cell(scene, flow_of(scene, "backup"), AtStep("before cloud.nothing"))
+    cell = run_cell(scene, FLOWS["backup"](scene), AtStep("before cloud.nothing"))
     assert any("ended without reaching step" in problem for problem in cell.problems)
 
 
 def test_of_two_steps_without_a_call_between_them_one_is_a_boundary() -> None:
     steps = ["before a", "after a", "before b", "before c", "after b", "after c"]
     assert boundaries(steps) == ["before a", "before b", "before c", "after b", "after c"]
+
+
+def test_a_call_that_only_looks_is_no_boundary() -> None:
+    steps = ["before cloud.volumes", "after cloud.volumes", "before cloud.get_volume (2)", "after cloud.get_volume (2)"]
+    assert boundaries(["before a", "after a", *steps, "before b", "after b"]) == ["before a", "before b", "after b"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from tests.faults.kill_matrix import Cell, forget_notes, row, run_cell
-from tests.faults.kills import AtStep, Flow, Inside, flows_of, survey
+from tests.faults.kills import FLOWS, AtStep, Inside, survey
 from tests.faults.scene import Scene
 
-_LEAST_STEPS = 10
+_LEAST_STEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,9 @@ class Expected:
     """Only every so many places; that it may die at each is tested in memory (`test_deaths.py`)."""
 
 
-def flow_of(scene: Scene, name: str) -> Flow:
-    return next(flow for flow in flows_of(scene) if flow.name == name)
-
-
 def assert_recovered_from_everywhere(scene: Scene, expected: Expected) -> None:
     """Each place that the living flow has shown is one kill. That they do kill is seen from what they leave."""
-    flow = flow_of(scene, expected.flow)
+    flow = FLOWS[expected.flow](scene)
     kills = survey(scene, flow)
     assert sum(isinstance(kill, AtStep) for kill in kills) >= _LEAST_STEPS
     assert {kill.operation for kill in kills if isinstance(kill, Inside)} == expected.operations
