@@ -45,8 +45,6 @@ _IDENTITY_HINT = (
 
 # What is fast: AES is an instruction on servers.
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-_WINDOW = 16 << 20
-_PACKET = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +123,6 @@ def _arguments(server: SftpServer) -> dict[str, Any]:
         "connect_timeout": 20,
         "login_timeout": 20,
         "keepalive_interval": server.keepalive,
-        "window": _WINDOW,
-        "max_pktsize": _PACKET,
         "x11_forwarding": False,
         "agent_forwarding": False,
     }
