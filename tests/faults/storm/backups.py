@@ -41,7 +41,7 @@ def storm_backup(chance: Random, seed: int, folder: Path) -> Outcome:
     if chance.random() < 0.3:
         asked.append("--recreate-vol-on-error")
     ran = world.command("backup", *scope, *asked, turns=turns)
-    summary = ran.summary or {"backups": (), "failures": (), "groups": (), "leftovers": ()}
+    summary = ran.summary or {"backups": (), "failures": (), "groups": (), "leftovers": (), "interrupted": True}
     problems = problems_of_failures(ran)
     if ran.summary is not None:
         wanted = set(world.contents) if everything else set().union(*world.members.values())
