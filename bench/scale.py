@@ -25,7 +25,7 @@ from icebrick.backend.base import BackendWrapper, FileInfo, FileType, Handle
 from icebrick.backend.local import LocalBackend
 from icebrick.repository.blobwriter import BlobWriter
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.prune import PruneOptions, plan_prune
+from icebrick.repository.prune.execute import PruneOptions, plan_prune
 from icebrick.repository.repository import Repository, init_repository, open_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import Timestamp

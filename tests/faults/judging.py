@@ -11,7 +11,7 @@ from tests.faults.scene import Desk, Scene
 
 from icebrick.backend.local import LocalBackend
 from icebrick.progress import NO_PROGRESS
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.repository import open_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.testing.images import PASSWORD

@@ -19,7 +19,7 @@ from tests.faults.corruption.scene import PASSWORDS, Scene, made_by_icebrick, ma
 
 from icebrick.backend.base import Backend, FileType
 from icebrick.backend.local import LocalBackend
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.lockfile import this_host
 from icebrick.repository.repository import Repository
 from icebrick.testing.repositories import copy_files, in_memory

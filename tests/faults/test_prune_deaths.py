@@ -13,10 +13,10 @@ from icebrick.backend.base import Backend, FileType
 from icebrick.backend.local import LocalBackend
 from icebrick.backend.memory import MemoryBackend
 from icebrick.repository.blobstore import BlobStore
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.loadindex import load_index
-from icebrick.repository.prune import PruneOptions, execute_prune, plan_prune
+from icebrick.repository.index.load import load_index
+from icebrick.repository.prune.execute import PruneOptions, execute_prune, plan_prune
 from icebrick.repository.repository import Repository, init_repository, open_repository
 from icebrick.repository.tree import decode_tree
 from icebrick.secret import Secret
@@ -80,7 +80,7 @@ def pruned(monkeypatch: pytest.MonkeyPatch) -> Pruned:
     """Packs to repack, to remove and to keep, a pack in no index, and several index files."""
     monkeypatch.setattr("icebrick.repository.packer.PACK_SIZE", 20_000)
     monkeypatch.setattr("icebrick.repository.packwriter.INDEX_BLOBS", 9)
-    monkeypatch.setattr("icebrick.repository.reindex.FULL", 16)
+    monkeypatch.setattr("icebrick.repository.index.rewrite.FULL", 16)
     monkeypatch.setattr("icebrick.repository.lock.SETTLE_SECONDS", 0)
     backend = MemoryBackend()
     repository = init_repository(backend, PASSWORD, parameters=CHEAP)

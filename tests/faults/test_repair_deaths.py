@@ -9,11 +9,11 @@ import pytest
 
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.ids import BlobType
-from icebrick.repository.repairindex import execute_repair_index, plan_repair_index
-from icebrick.repository.repairpacks import execute_repair_packs, plan_repair_packs
-from icebrick.repository.repairsnapshots import execute_repair_snapshots, plan_repair_snapshots
+from icebrick.repository.repair.index import execute_repair_index, plan_repair_index
+from icebrick.repository.repair.packs import execute_repair_packs, plan_repair_packs
+from icebrick.repository.repair.snapshots import execute_repair_snapshots, plan_repair_snapshots
 from icebrick.repository.repository import Repository, init_repository, open_repository
 from icebrick.repository.tree import decode_tree
 from icebrick.repository.unpacked import load_unpacked
@@ -44,7 +44,7 @@ def repair_snapshots(repository: Repository) -> None:
 def backend(monkeypatch: pytest.MonkeyPatch) -> MemoryBackend:
     """Three snapshots in several packs and index files."""
     monkeypatch.setattr("icebrick.repository.packer.PACK_SIZE", 20_000)
-    monkeypatch.setattr("icebrick.repository.reindex.FULL", 4)
+    monkeypatch.setattr("icebrick.repository.index.rewrite.FULL", 4)
     monkeypatch.setattr("icebrick.repository.lock.SETTLE_SECONDS", 0)
     backend = MemoryBackend()
     repository = init_repository(backend, PASSWORD, parameters=CHEAP)

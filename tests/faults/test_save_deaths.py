@@ -15,7 +15,7 @@ from icebrick.backend.memory import MemoryBackend
 from icebrick.engine.block.backup import BlockOptions
 from icebrick.engine.block.restore import dump_image, restore_image
 from icebrick.parallel import Slots
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.testing.bytesdevice import BytesSource, BytesTarget
 from icebrick.testing.faults import Death, DyingBackend, deaths
 from icebrick.testing.images import PASSWORD, load_image, same_repository, save_backup, small_repository

@@ -19,7 +19,7 @@ from icebrick.backend.media import open_backend
 from icebrick.backend.options import BackendOptions
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.errors import AccessDeniedError
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.repository import open_repository
 from icebrick.testing.images import PASSWORD, small_repository
 from icebrick.testing.restic import Restic

@@ -17,7 +17,7 @@ from icebrick.backend.local import LocalBackend
 from icebrick.engine.block.restore import dump_image, restore_image
 from icebrick.engine.block.verify import verify_image
 from icebrick.parallel import Workers
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.repository import Repository, open_repository
 from icebrick.testing.bytesdevice import BytesSource, BytesTarget
 from icebrick.testing.images import PASSWORD, load_image, save_backup, small_repository

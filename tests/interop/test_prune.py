@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from icebrick.backend.local import LocalBackend
-from icebrick.repository.prune import PruneOptions, execute_prune, plan_prune
+from icebrick.repository.prune.execute import PruneOptions, execute_prune, plan_prune
 from icebrick.repository.repository import init_repository, open_repository
 from icebrick.secret import Secret
 from icebrick.testing.repositories import CHEAP

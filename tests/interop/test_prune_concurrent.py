@@ -16,7 +16,7 @@ import pytest
 
 from icebrick.backend.base import FileType
 from icebrick.backend.local import LocalBackend
-from icebrick.repository.prune import PruneOptions, plan_prune
+from icebrick.repository.prune.execute import PruneOptions, plan_prune
 from icebrick.repository.repository import Repository, init_repository
 from icebrick.secret import Secret
 from icebrick.testing.repositories import CHEAP

@@ -19,7 +19,7 @@ from icebrick.engine.block.verify import verify_image
 from icebrick.parallel import Slots
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import new_key
-from icebrick.repository.index import Index
+from icebrick.repository.index.index import Index
 from icebrick.testing.bytesdevice import BytesSource
 from icebrick.testing.images import MOMENT, FixedChanges, RecordingDevice
 from icebrick.testing.repositories import empty_repository

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.ids import BlobType
-from icebrick.repository.index import Index
+from icebrick.repository.index.index import Index
 
 # few heads and few tails, so that ids clash in either and come again
 IDS = st.tuples(st.sampled_from([bytes(8), b"\x80" * 8, b"\xff" * 8]), st.integers(0, 12)).map(

@@ -10,7 +10,7 @@ import pytest
 from icebrick.backend.base import Backend
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.crypto import Key, new_key
-from icebrick.repository.index import Index
+from icebrick.repository.index.index import Index
 from icebrick.testing.images import RecordingBackend
 from icebrick.testing.repositories import empty_repository
 

@@ -65,7 +65,7 @@ def _rclone(location: Location, options: BackendOptions) -> Backend:
 
 def _sftp(location: Location, options: BackendOptions) -> Backend:
     try:
-        from icebrick.backend.sftp import open_sftp  # noqa: PLC0415
+        from icebrick.backend.sftp.backend import open_sftp  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError("for SFTP a library is missing", hint="Install it: pip install 'icebrick[sftp]'.") from error
 
@@ -73,14 +73,14 @@ def _sftp(location: Location, options: BackendOptions) -> Backend:
 
 
 def _ftp(location: Location, options: BackendOptions) -> Backend:
-    from icebrick.backend.ftp import open_ftp  # noqa: PLC0415
+    from icebrick.backend.ftp.backend import open_ftp  # noqa: PLC0415
 
     return open_ftp(location, options)
 
 
 def _s3(location: Location, options: BackendOptions) -> Backend:
     try:
-        from icebrick.backend.s3 import open_s3  # noqa: PLC0415
+        from icebrick.backend.s3.backend import open_s3  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError("for S3 a library is missing", hint="Install it: pip install 'icebrick[s3]'.") from error
 
@@ -88,6 +88,6 @@ def _s3(location: Location, options: BackendOptions) -> Backend:
 
 
 def _swift(location: Location, options: BackendOptions) -> Backend:
-    from icebrick.backend.swift import open_swift  # noqa: PLC0415
+    from icebrick.backend.swift.backend import open_swift  # noqa: PLC0415
 
     return open_swift(location, options)

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
-from icebrick.backend.http import CONNECTIONS, HttpSettings
+from icebrick.backend.http.client import CONNECTIONS, HttpSettings
 from icebrick.backend.location import Location
 from icebrick.backend.options import BackendOptions, connections_of
 from icebrick.backend.rest import RestBackend

@@ -6,8 +6,8 @@ import re
 from typing import Protocol
 
 from icebrick.backend.base import FileInfo, Handle
-from icebrick.backend.http import MOST_BYTES
-from icebrick.backend.httpstatus import Answer, check
+from icebrick.backend.http.client import MOST_BYTES
+from icebrick.backend.http.status import Answer, check
 from icebrick.backend.ranges import range_header, range_length
 from icebrick.errors import BackendError, ShortReadError
 

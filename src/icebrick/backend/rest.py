@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
-from icebrick.backend.http import (
+from icebrick.backend.http.client import (
     CONNECTIONS,
     MOST_BYTES,
     HttpClient,
@@ -25,8 +25,8 @@ from icebrick.backend.http import (
     http_settings,
     split_login,
 )
-from icebrick.backend.httpfile import HttpFile
-from icebrick.backend.httpstatus import Answer, check
+from icebrick.backend.http.files import HttpFile
+from icebrick.backend.http.status import Answer, check
 from icebrick.backend.layout import is_id, path_of
 from icebrick.backend.location import Location
 from icebrick.backend.options import BackendOptions, connections_of

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from icebrick.backend.base import Handle
-from icebrick.backend.httpstatus import printable
+from icebrick.backend.http.status import printable
 from icebrick.blockdev import Data
 from icebrick.errors import BackendError
 

@@ -9,8 +9,8 @@ from icebrick.cli.invocation import this_invocation
 from icebrick.cli.output import counted, size_text
 from icebrick.cli.repository import lockless, opened_repository, read_lock
 from icebrick.errors import CorruptDataError, UsageError
-from icebrick.repository.check import CheckReport, check_repository
-from icebrick.repository.checksubset import parse_subset
+from icebrick.repository.check.check import CheckReport, check_repository
+from icebrick.repository.check.subset import parse_subset
 from icebrick.workflow.report import to_json
 
 EXAMPLES = """

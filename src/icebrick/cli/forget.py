@@ -16,7 +16,7 @@ from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.cli.snapshots import moment_text, snapshot_record
 from icebrick.config.keep import FORGET, KEEP_OPTIONS, KEEP_TAG
 from icebrick.errors import UsageError
-from icebrick.repository.prune import PruneOptions, plan_prune
+from icebrick.repository.prune.execute import PruneOptions, plan_prune
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import now

@@ -12,7 +12,7 @@ from icebrick.cli.invocation import Invocation, this_invocation
 from icebrick.cli.output import counted, size_text
 from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.errors import UsageError
-from icebrick.repository.prune import (
+from icebrick.repository.prune.execute import (
     Amount,
     PruneFigures,
     PruneOptions,

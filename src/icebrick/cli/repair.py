@@ -14,9 +14,9 @@ from icebrick.cli.output import counted, one_line
 from icebrick.cli.repository import lock_wait, opened_repository
 from icebrick.errors import IncompleteError, UsageError
 from icebrick.repository.ids import ID_SIZE
-from icebrick.repository.repairindex import execute_repair_index, plan_repair_index
-from icebrick.repository.repairpacks import execute_repair_packs, plan_repair_packs
-from icebrick.repository.repairsnapshots import SnapshotRepair, execute_repair_snapshots, plan_repair_snapshots
+from icebrick.repository.repair.index import execute_repair_index, plan_repair_index
+from icebrick.repository.repair.packs import execute_repair_packs, plan_repair_packs
+from icebrick.repository.repair.snapshots import SnapshotRepair, execute_repair_snapshots, plan_repair_snapshots
 from icebrick.repository.repository import Repository
 from icebrick.workflow.report import to_json
 

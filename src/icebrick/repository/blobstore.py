@@ -16,8 +16,8 @@ from icebrick.repository.blob import BlobDecoder, PackedBlob
 from icebrick.repository.blobwriter import BlobWriter, open_writer
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType
-from icebrick.repository.index import Index, Places
-from icebrick.repository.loadindex import load_index
+from icebrick.repository.index.index import Index, Places
+from icebrick.repository.index.load import load_index
 from icebrick.repository.packwriter import PackWriter
 
 log = logging.getLogger(__name__)

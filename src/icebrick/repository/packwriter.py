@@ -13,7 +13,7 @@ from icebrick.parallel import Workers
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
-from icebrick.repository.indexfile import encode_index
+from icebrick.repository.index.file import encode_index
 from icebrick.repository.packer import FinishedPack, PackBuffers, Packer
 from icebrick.repository.unpacked import save_unpacked
 

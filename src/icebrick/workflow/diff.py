@@ -13,8 +13,8 @@ from icebrick.engine.file.select import TreePath
 from icebrick.errors import CorruptDataError
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blobstore import BlobStore
-from icebrick.repository.loadindex import load_index
-from icebrick.repository.prunemarks import mark_used
+from icebrick.repository.index.load import load_index
+from icebrick.repository.prune.marks import mark_used
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.tree import Node, decode_tree

@@ -11,12 +11,12 @@ import numpy as np
 
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blobstore import BlobStore
-from icebrick.repository.index import Places
-from icebrick.repository.loadindex import load_index
-from icebrick.repository.prunemarks import MarkedEntries, mark_used
+from icebrick.repository.index.index import Places
+from icebrick.repository.index.load import load_index
+from icebrick.repository.index.sortedids import Array
+from icebrick.repository.prune.marks import MarkedEntries, mark_used
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
-from icebrick.repository.sortedids import Array
 from icebrick.repository.tree import Node, decode_tree
 from icebrick.repository.treecache import TreeCache
 

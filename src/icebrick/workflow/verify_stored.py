@@ -27,7 +27,7 @@ from icebrick.parallel import Slot, Slots
 from icebrick.progress import NO_PROGRESS, Progress, Task
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.index import Places
+from icebrick.repository.index.index import Places
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.tree import decode_tree
 from icebrick.repository.treecache import TreeCache

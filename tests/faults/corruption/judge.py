@@ -12,11 +12,11 @@ from tests.faults.corruption.scene import PASSWORDS, Content, Scene, restored
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.errors import IcebrickError, RepositoryError
 from icebrick.repository.blobstore import BlobStore
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.lockfile import this_host
-from icebrick.repository.repairindex import execute_repair_index, plan_repair_index
-from icebrick.repository.repairpacks import execute_repair_packs, plan_repair_packs
-from icebrick.repository.repairsnapshots import SUFFIX, execute_repair_snapshots, plan_repair_snapshots
+from icebrick.repository.repair.index import execute_repair_index, plan_repair_index
+from icebrick.repository.repair.packs import execute_repair_packs, plan_repair_packs
+from icebrick.repository.repair.snapshots import SUFFIX, execute_repair_snapshots, plan_repair_snapshots
 from icebrick.repository.repository import Repository, open_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.secret import Secret

@@ -7,13 +7,13 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from tests.faults.media.conftest import ALWAYS, ATTEMPTS, HTTP, HttpMedium, Pauses
 
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
-from icebrick.backend.http import HttpSettings
+from icebrick.backend.http.client import HttpClient, HttpSettings
 from icebrick.errors import (
     AccessDeniedError,
     BackendError,
@@ -203,20 +203,22 @@ def test_an_answer_that_cannot_be_is_told(medium: HttpMedium, pauses: Pauses, li
 def test_a_server_that_says_nothing_is_given_up(
     medium: HttpMedium, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hurry(monkeypatch, medium.name)
+    hurry(monkeypatch)
     prepared(medium, LOAD, spoil.hang)
     with medium.opened() as backend:
         assert pauses.patient(backend).load(PACK) == CONTENT
     assert medium.proxy.met == 1
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch, medium: str) -> None:
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for answers for no more than a second."""
-    if medium == "s3":
-        monkeypatch.setattr("icebrick.backend.s3.ANSWER_SECONDS", 1.0)
-        return
-    impatient = HttpSettings(None, None, {}, answer_seconds=1.0)
-    monkeypatch.setattr(f"icebrick.backend.{medium}.http_settings", lambda *_: impatient)
+    make = HttpClient.__init__
+
+    def impatient(client: HttpClient, settings: HttpSettings) -> None:
+        make(client, replace(settings, answer_seconds=1.0))
+
+    monkeypatch.setattr(HttpClient, "__init__", impatient)
+    monkeypatch.setattr("icebrick.backend.s3.backend.ANSWER_SECONDS", 1.0)
 
 
 PASSWORD = Secret("correct horse")

@@ -20,7 +20,7 @@ from tests.faults.media.test_tcp import port_of, ssh_config, through
 from icebrick.backend.base import Backend, FileInfo, FileType, Handle
 from icebrick.backend.media import open_backend
 from icebrick.backend.options import BackendOptions
-from icebrick.backend.sftp import SftpBackend, server_of
+from icebrick.backend.sftp.backend import SftpBackend, server_of
 from icebrick.errors import (
     AccessDeniedError,
     BackendError,

@@ -18,7 +18,7 @@ from icebrick.backend.base import Backend, FileInfo, FileType, Handle
 from icebrick.backend.location import Location
 from icebrick.backend.media import open_backend
 from icebrick.backend.options import BackendOptions
-from icebrick.backend.sftp import SftpServer, server_of
+from icebrick.backend.sftp.backend import SftpServer, server_of
 from icebrick.errors import BackendError, BackendUnavailableError, FileMissingError
 from icebrick.testing.servers.server import Place, StorageServer
 from icebrick.testing.tcpfaults import Spoil, TcpProxy, Way
@@ -51,7 +51,7 @@ def medium(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if "impatience" in request.fixturenames:
         request.getfixturevalue("impatience")
     else:  # where one side does not see that the other has gone
-        monkeypatch.setattr("icebrick.backend.ftp._TIMEOUT", 5.0)
+        monkeypatch.setattr("icebrick.backend.ftp.backend._TIMEOUT", 5.0)
     server: StorageServer = request.getfixturevalue(MEDIA[name])
     place = server.place(f"fault-{next(_numbers)}")
     port = port_of(place)
@@ -170,12 +170,12 @@ def test_a_bit_that_flips_on_the_way_changes_nothing(medium: TcpMedium, pauses: 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers are given a second to answer."""
-    monkeypatch.setattr("icebrick.backend.ftp._TIMEOUT", 1.0)
+    monkeypatch.setattr("icebrick.backend.ftp.backend._TIMEOUT", 1.0)
 
     def impatient(location: Location, options: BackendOptions) -> SftpServer:
         return replace(server_of(location, options), patience=1.0, keepalive=0.3)
 
-    monkeypatch.setattr("icebrick.backend.sftp.server_of", impatient)
+    monkeypatch.setattr("icebrick.backend.sftp.backend.server_of", impatient)
 
 
 @of_every_medium

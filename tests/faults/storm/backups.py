@@ -16,7 +16,7 @@ from icebrick.backend.base import FileType
 from icebrick.engine.block.image import find_image
 from icebrick.engine.block.restore import restore_image
 from icebrick.repository.blobstore import BlobStore
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.testing.bytesdevice import BytesTarget
 from icebrick.testing.images import same_repository

@@ -18,7 +18,7 @@ from tests.faults.storm.world import GAMMA, VOLUMES_IN_EACH, World, make_world
 
 from icebrick.cloud.base import Group, Transfer, Volume, VolumeSnapshot
 from icebrick.cloud.servers import ServerAttachment
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.run import SAFETY_KEY, find_mark
 from icebrick.testing.fakerecords import BETA
 from icebrick.testing.images import same_repository

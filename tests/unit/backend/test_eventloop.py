@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from icebrick.backend.eventloop import EventLoop
+from icebrick.backend.sftp.eventloop import EventLoop
 
 
 @pytest.fixture

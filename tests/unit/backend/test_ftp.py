@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from icebrick.backend.ftp import open_ftp, server_of
+from icebrick.backend.ftp.backend import open_ftp, server_of
 from icebrick.backend.location import parse_location
 from icebrick.backend.options import BackendOptions
 from icebrick.errors import UsageError

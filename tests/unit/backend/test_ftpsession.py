@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from icebrick.backend.base import FileType, Handle
-from icebrick.backend.ftpsession import IDLE, FtpSession, _entry, _entry_for_machines, translation
+from icebrick.backend.ftp.session import IDLE, FtpSession, _entry, _entry_for_machines, translation
 from icebrick.backend.sessions import Entry
 from icebrick.errors import AccessDeniedError, BackendError, BackendUnavailableError, StorageFullError
 

@@ -10,10 +10,10 @@ import trustme
 from tests.unit.backend.scripted import Reply, scripted
 
 from icebrick.backend.base import FileInfo, FileType, Handle
-from icebrick.backend.http import HttpClient, HttpSettings, Request, split_login
-from icebrick.backend.httpfile import HttpFile
-from icebrick.backend.httpstatus import check
-from icebrick.backend.proxies import proxy_of
+from icebrick.backend.http.client import HttpClient, HttpSettings, Request, split_login
+from icebrick.backend.http.files import HttpFile
+from icebrick.backend.http.proxies import proxy_of
+from icebrick.backend.http.status import check
 from icebrick.backend.remotefile import load_file
 from icebrick.errors import (
     AccessDeniedError,

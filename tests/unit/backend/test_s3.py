@@ -12,8 +12,8 @@ from tests.unit.backend.scripted import Reply, scripted
 from icebrick.backend.base import FileType, Handle
 from icebrick.backend.location import parse_location
 from icebrick.backend.options import BackendOptions
-from icebrick.backend.s3 import open_s3
-from icebrick.backend.s3address import S3Address, parse_s3_address
+from icebrick.backend.s3.address import S3Address, parse_s3_address
+from icebrick.backend.s3.backend import open_s3
 from icebrick.errors import (
     AccessDeniedError,
     BackendError,

@@ -6,7 +6,7 @@ import pytest
 
 from icebrick.backend.location import parse_location
 from icebrick.backend.options import BackendOptions
-from icebrick.backend.sftp import SftpServer, open_sftp, server_of
+from icebrick.backend.sftp.backend import SftpServer, open_sftp, server_of
 from icebrick.errors import UsageError
 
 

@@ -13,8 +13,8 @@ from tests.unit.backend.scripted import Reply, scripted
 from icebrick.backend.base import FileInfo, FileType, Handle
 from icebrick.backend.location import parse_location
 from icebrick.backend.options import BackendOptions
-from icebrick.backend.swift import open_swift
-from icebrick.backend.swiftlogin import Access, SwiftLogin
+from icebrick.backend.swift.backend import open_swift
+from icebrick.backend.swift.login import Access, SwiftLogin
 from icebrick.errors import AccessDeniedError, BackendError, BackendUnavailableError, StorageFullError, UsageError
 
 ID = "ab" + "0" * 62

@@ -14,7 +14,7 @@ from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import MAX_GAP, MAX_READ, BlobStore, load_blobstore
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import ID_SIZE, BlobType, digest
-from icebrick.repository.index import Index
+from icebrick.repository.index.index import Index
 from icebrick.repository.unpacked import save_unpacked
 from icebrick.testing.faults import Fault, FaultyBackend, Kind, Op
 from icebrick.testing.repositories import empty_repository

@@ -12,8 +12,8 @@ from icebrick.parallel import Workers
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
-from icebrick.repository.index import Index
-from icebrick.repository.indexfile import decode_index
+from icebrick.repository.index.file import decode_index
+from icebrick.repository.index.index import Index
 from icebrick.repository.packer import PackBuffers
 from icebrick.repository.unpacked import load_unpacked
 from icebrick.testing.faults import Fault, FaultyBackend, Kind, Op

@@ -8,11 +8,12 @@ import pytest
 from icebrick.backend.base import BackendWrapper, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import BackendUnavailableError
-from icebrick.repository import checkreport, packcheck
 from icebrick.repository.blob import PackedBlob
-from icebrick.repository.check import CheckReport, check_repository
+from icebrick.repository.check import packs
+from icebrick.repository.check import report
+from icebrick.repository.check.check import CheckReport, check_repository
 from icebrick.repository.ids import BlobType, digest
-from icebrick.repository.indexfile import decode_index, encode_index
+from icebrick.repository.index.file import decode_index, encode_index
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import Timestamp
@@ -188,13 +189,13 @@ def test_a_tree_that_cannot_be_read_is_a_problem(repository: Repository) -> None
 
 
 def test_what_is_too_long_for_a_pack_is_not_read(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packcheck, "MAX_PACK_SIZE", 1000)
+    monkeypatch.setattr(packs, "MAX_PACK_SIZE", 1000)
     problems = check_repository(repository, read_data=True).problems
     assert [problem.partition(", ")[2] for problem in problems] == ["more than any pack"] * 2
 
 
 def test_problems_beyond_a_thousand_are_only_counted(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkreport, "MAX_PROBLEMS", 2)
+    monkeypatch.setattr(report, "MAX_PROBLEMS", 2)
     save_tree(repository, *(Node(f"f{number}", size=5) for number in range(5)))
     assert len(check_repository(repository).problems) == 3
     assert check_repository(repository).problems[-1] == "and 3 more problems"

@@ -9,8 +9,8 @@ import pytest
 from icebrick.backend.base import FileType
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import UsageError
-from icebrick.repository.check import check_repository
-from icebrick.repository.checksubset import ALL, Subset, parse_subset
+from icebrick.repository.check.check import check_repository
+from icebrick.repository.check.subset import ALL, Subset, parse_subset
 from icebrick.repository.ids import digest
 from icebrick.secret import Secret
 from icebrick.testing.repositories import make_repository

@@ -11,7 +11,7 @@ from icebrick.errors import CorruptDataError
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.crypto import OVERHEAD
 from icebrick.repository.ids import BlobType
-from icebrick.repository.index import Index
+from icebrick.repository.index.index import Index
 
 DATA, TREE = BlobType.DATA, BlobType.TREE
 LAST = 2**32 - 1

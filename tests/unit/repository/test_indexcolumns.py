@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.index import Index
-from icebrick.repository.indexcolumns import IndexColumns, decode_columns
-from icebrick.repository.indexfile import decode_index, encode_index
+from icebrick.repository.index.columns import IndexColumns, decode_columns
+from icebrick.repository.index.file import decode_index, encode_index
+from icebrick.repository.index.index import Index
 
 IDS = st.binary(min_size=ID_SIZE, max_size=ID_SIZE)
 UINT32 = st.integers(0, 2**32 - 1)

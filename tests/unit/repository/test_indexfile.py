@@ -14,7 +14,7 @@ from icebrick.backend.local import LocalBackend
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.ids import BlobType
-from icebrick.repository.indexfile import decode_index, encode_index
+from icebrick.repository.index.file import decode_index, encode_index
 from icebrick.repository.pack import decode_trailer, trailer_length
 from icebrick.repository.repository import open_repository
 from icebrick.repository.unpacked import load_unpacked

@@ -18,7 +18,7 @@ from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.blobwriter import BlobWriter, open_writer
 from icebrick.repository.crypto import Key, new_key
 from icebrick.repository.ids import BlobType, digest
-from icebrick.repository.index import Index
+from icebrick.repository.index.index import Index
 from icebrick.repository.packer import FinishedPack, PackBuffers, Packer
 from icebrick.testing.faults import Death, DyingBackend, Fault, FaultyBackend, Kind, Op, deaths, random_faults
 

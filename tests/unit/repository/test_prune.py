@@ -8,10 +8,10 @@ import pytest
 from icebrick.backend.base import FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import CorruptDataError
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.ids import digest
-from icebrick.repository.indexfile import decode_index
-from icebrick.repository.prune import PruneOptions, PrunePlan, PruneResult, execute_prune, plan_prune
+from icebrick.repository.index.file import decode_index
+from icebrick.repository.prune.execute import PruneOptions, PrunePlan, PruneResult, execute_prune, plan_prune
 from icebrick.repository.repository import Repository
 from icebrick.repository.unpacked import load_unpacked, save_unpacked
 from icebrick.secret import Secret

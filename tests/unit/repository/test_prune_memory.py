@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.index import Index
-from icebrick.repository.indexcolumns import IndexColumns
-from icebrick.repository.prunemarks import MarkedEntries
-from icebrick.repository.prunepacks import Limits, decide, needed_copies, pack_use
+from icebrick.repository.index.columns import IndexColumns
+from icebrick.repository.index.index import Index
+from icebrick.repository.prune.marks import MarkedEntries
+from icebrick.repository.prune.packs import Limits, decide, needed_copies, pack_use
 
 BLOBS = 1 << 18
 IN_PACK = 16
@@ -19,8 +19,8 @@ PACKS = BLOBS // IN_PACK
 
 
 def test_a_plan_takes_few_bytes_for_each_blob(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icebrick.repository.prunemarks._AT_ONCE", 1000 * ID_SIZE)
-    monkeypatch.setattr("icebrick.repository.prunepacks._AT_ONCE", 1000)
+    monkeypatch.setattr("icebrick.repository.prune.marks._AT_ONCE", 1000 * ID_SIZE)
+    monkeypatch.setattr("icebrick.repository.prune.packs._AT_ONCE", 1000)
     chance = np.random.default_rng(1)
     ids = chance.bytes(BLOBS * ID_SIZE)
     index = Index()

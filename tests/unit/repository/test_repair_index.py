@@ -6,10 +6,10 @@ import pytest
 
 from icebrick.backend.base import FileType, Handle
 from icebrick.backend.memory import MemoryBackend
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.ids import digest
-from icebrick.repository.indexfile import decode_index, encode_index
-from icebrick.repository.repairindex import IndexRepair, IndexRepairPlan, execute_repair_index, plan_repair_index
+from icebrick.repository.index.file import decode_index, encode_index
+from icebrick.repository.repair.index import IndexRepair, IndexRepairPlan, execute_repair_index, plan_repair_index
 from icebrick.repository.repository import Repository
 from icebrick.repository.unpacked import load_unpacked, save_unpacked
 from icebrick.secret import Secret

@@ -7,8 +7,8 @@ import pytest
 from icebrick.backend.base import FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import RepositoryError
-from icebrick.repository.check import check_repository
-from icebrick.repository.repairpacks import PackRepair, PackRepairPlan, execute_repair_packs, plan_repair_packs
+from icebrick.repository.check.check import check_repository
+from icebrick.repository.repair.packs import PackRepair, PackRepairPlan, execute_repair_packs, plan_repair_packs
 from icebrick.repository.repository import Repository
 from icebrick.secret import Secret
 from icebrick.testing.repositories import add_tree, make_repository

@@ -7,11 +7,11 @@ import pytest
 from icebrick.backend.base import FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import CorruptDataError
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.repairindex import execute_repair_index, plan_repair_index
-from icebrick.repository.repairpacks import execute_repair_packs, plan_repair_packs
-from icebrick.repository.repairsnapshots import SnapshotRepair, execute_repair_snapshots, plan_repair_snapshots
+from icebrick.repository.repair.index import execute_repair_index, plan_repair_index
+from icebrick.repository.repair.packs import execute_repair_packs, plan_repair_packs
+from icebrick.repository.repair.snapshots import SnapshotRepair, execute_repair_snapshots, plan_repair_snapshots
 from icebrick.repository.repository import Repository
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import Timestamp

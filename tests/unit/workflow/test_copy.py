@@ -11,7 +11,7 @@ from icebrick.backend.base import FileType
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import UsageError
 from icebrick.progress import NO_PROGRESS
-from icebrick.repository.check import check_repository
+from icebrick.repository.check.check import check_repository
 from icebrick.repository.repository import Repository, init_repository, open_repository
 from icebrick.secret import Secret
 from icebrick.testing.fakehost import FakeTime, fake_host

@@ -16,7 +16,7 @@ from icebrick.engine.block.zeros import SPARSE_ZERO, zero_id
 from icebrick.errors import CorruptDataError
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import ID_SIZE
-from icebrick.repository.index import Places
+from icebrick.repository.index.index import Places
 
 _MANY_SIZES = 16  # with more sizes than that the image was cut by content; then only restic's own zeros are looked for
 

@@ -26,7 +26,7 @@ from icebrick.progress import Task
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import BlobStore
 from icebrick.repository.ids import ID_SIZE, BlobType
-from icebrick.repository.index import Places
+from icebrick.repository.index.index import Places
 from icebrick.repository.tree import Node
 from icebrick.zeroing import zero_range
 

@@ -18,7 +18,7 @@ from icebrick.parallel import Slots
 from icebrick.repository.blobstore import BlobStore, load_blobstore
 from icebrick.repository.crypto import Key
 from icebrick.repository.ids import BlobType, digest
-from icebrick.repository.index import Index
+from icebrick.repository.index.index import Index
 from icebrick.testing.bytesdevice import BytesSource
 from icebrick.testing.faults import Fault, FaultyBackend, Op
 from icebrick.testing.images import (

@@ -1,0 +1,1 @@
+"""Repositories on FTP servers, with and without TLS."""

@@ -1,0 +1,1 @@
+"""HTTP as the storage media that speak it need it."""

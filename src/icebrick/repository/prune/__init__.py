@@ -1,0 +1,1 @@
+"""Removing what no snapshot needs."""
