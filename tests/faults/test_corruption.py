@@ -82,10 +82,10 @@ def test_restic_finds_nothing_in_what_we_made(ours: Scene, restic: str, tmp_path
 
 
 # Of keys and locks restic notices less: it compares no hash, and passes over what it cannot read.
-# A pack that ends too early it reads again for most of a minute.
+# A pack that ends too early, or is another, it reads again for most of a minute.
 RESTIC_CASES = [
     *product((FileType.CONFIG, FileType.SNAPSHOT, FileType.INDEX), ("a byte short", "empty", "swapped", "bit at 50%")),
-    *product((FileType.PACK,), ("a byte short", "swapped", "bit at 50%")),
+    *product((FileType.PACK,), ("a byte short", "bit at 50%")),
 ]
 
 
