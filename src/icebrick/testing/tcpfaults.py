@@ -110,7 +110,7 @@ class TcpProxy:
             threading.Thread(target=self._pump, args=(source, sink, way), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, way: Way) -> None:
-        with suppress(OSError):
+        try:
             while piece := source.recv(1 << 16):
                 match self._due(way, len(piece)):
                     case Spoil.RESET:
@@ -126,8 +126,10 @@ class TcpProxy:
                     case Spoil.FLIP:
                         piece = _flipped(piece)
                 sink.sendall(self._redirected(piece) if self._ftp and way is Way.DOWN else piece)
-        with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+        except OSError:  # one side has gone: the other would wait for it for good
+            _reset(source)
+            _reset(sink)
 
     def _due(self, way: Way, size: int) -> Spoil | None:
         with self._lock:
