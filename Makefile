@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 CODE := src tests bench tools demo
 PRESENT := $(wildcard $(CODE))
-JOBS ?= 2
+JOBS ?= 3
 RUNS ?= 200
 SEED ?= 0
 TESTS ?= tests

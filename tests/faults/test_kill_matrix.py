@@ -21,20 +21,20 @@ BACKUP = Expected(
     operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_volume", "delete_snapshot"},
     left={"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
-    every=3,
+    every=5,
 )
 GROUP = Expected(
     "backup of a group",
     operations={"create_group_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_volume", "delete_group_snapshot"},
     left={"volumes", "snapshots", "files", "locks", "notes"},
-    every=8,
+    every=12,
 )
 CLEANUP = Expected(
     "cleanup",
     operations={"terminate_connection", "delete_volume", "delete_snapshot"},
     left={"volumes", "snapshots", "files", "notes"},
-    every=3,
+    every=5,
 )
 
 

@@ -13,13 +13,13 @@ TO_A_COPY = Expected(
     operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_snapshot"},
     left={"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
-    every=3,
+    every=5,
 )
 ANEW = Expected(
     "restore anew",
     operations={"create_volume", "initialize_connection", "terminate_connection"},
     left={"volumes", "files", "locks", "notes"},
-    every=3,
+    every=5,
 )
 
 
