@@ -43,9 +43,6 @@ class Subject(Protocol):
     def problems(self, desk: Desk) -> Iterator[str]:
         """After a kill and its recovery. What is kept on purpose is looked at and removed here."""
 
-    def use(self) -> None:
-        """As somebody does next: attach what is detached, and detach it again."""
-
     def reset(self) -> None:
         """Make it as it was before the flow, whatever has happened."""
 
@@ -93,10 +90,6 @@ class Itself(Subject):
                 yield f"volume {volume.id}, half restored, is not restored by another restore"
         self.reset()
 
-    def use(self) -> None:
-        with self._scene.attached(self.volume_id):
-            pass
-
     def reset(self) -> None:
         for snapshot in self._scene.cloud.snapshots():
             if snapshot.volume_id == self.volume_id and SAFETY_KEY in snapshot.metadata:
@@ -143,10 +136,6 @@ class Filed(Subject):
             for number, snapshot in enumerate(with_path(images.snapshots, volume_path(self.there))):
                 if _digest(stored_files(images.store, snapshot)) != (self._files_now if number else self.backups[0]):
                     yield f"snapshot {snapshot.id} holds other files"
-
-    def use(self) -> None:
-        with self._scene.attached(self.there):
-            pass
 
     def reset(self) -> None:
         """Nobody writes to it."""
@@ -198,9 +187,6 @@ class Served(Subject):
             yield f"instead of {self._attachment} there is {self._attachments}"
         if digest_of(self._scene.file_of(volume.id)) != self._now:
             yield f"the content of volume {volume.id} has changed"
-
-    def use(self) -> None:
-        """Its server does."""
 
     def reset(self) -> None:
         if not self._attachments:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from tests.faults.kill_matrix import own_scene, run_cell
-from tests.faults.kills import FLOWS, AtStep
+from tests.faults.kills import FLOWS, AtStep, Inside
 from tests.faults.scene import Scene
 from tests.faults.verdict import Expected, assert_recovered_from_everywhere
 
+from icebrick.devcloud.faults import Fault
 from icebrick.devcloud.host import needed_tools
 from icebrick.devcloud.record import Settings
 
@@ -65,6 +66,16 @@ def test_what_a_volume_was_is_kept_before_it_is_written(scene: Scene, step: str)
     cell = run_cell(scene, FLOWS["restore in place"](scene), AtStep(step))
     assert cell.problems == ()
     assert cell.left.snapshots == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_connection_in_the_making_goes_with_the_run_that_asked_for_it(
+    scene: Scene, when: Literal["before", "after"]
+) -> None:
+    connecting = Fault("initialize_connection", "wait", when=when, times=1)
+    cell = run_cell(scene, FLOWS["restore in place"](scene), Inside("initialize_connection", when, 1, connecting))
+    assert cell.problems == ()
+    assert (cell.left.attachments, cell.after.loops) == (1, 0)
 
 
 @pytest.mark.parametrize("step", ["after mounted_for_writing", "before the end of mounted_for_writing"])

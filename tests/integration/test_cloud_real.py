@@ -25,6 +25,7 @@ from icebrick.errors import AccessForbiddenError, CloudUnavailableError, Unexpec
 from icebrick.run import Run
 from icebrick.testing.cloud_contract import CloudContract
 from icebrick.testing.cloud_suite import GIB
+from icebrick.testing.fakeconnector import FakeFormerHost
 from icebrick.testing.group_contract import GroupContract
 from icebrick.testing.project_contract import ProjectContract, Stick
 
@@ -96,7 +97,7 @@ def volume(cloud: CinderCloud) -> Iterator[Volume]:
     """A volume that exists before a test and goes with everything that depends on it."""
     made = cloud.create_volume(VolumeSpec("source", 1))
     yield made
-    remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, lambda run, host: False))
+    remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, lambda run, host: False))
     cloud.delete_volume(made.id)
 
 
@@ -147,7 +148,7 @@ def test_an_attachment_that_cannot_be_deleted_is_told_and_the_next_cleanup_remov
     assert [entry.split()[0] for entry in leftovers] == ["attachment", "volume"]
     left = find_leftovers(cloud, lambda run, host: False)
     assert [v.id for v in left.volumes] == [clone.id]
-    assert remove_leftovers(cloud, connector.disconnect, left).kept == ()
+    assert remove_leftovers(cloud, connector, left).kept == ()
 
 
 def test_a_deletion_that_fails_in_the_back_end_says_that_an_administrator_is_needed(

@@ -22,6 +22,7 @@ from icebrick.devcloud.faults import Fault
 from icebrick.errors import AccessForbiddenError, QuotaError, UnexpectedStateError
 from icebrick.run import Run
 from icebrick.testing.cloud_suite import wipe
+from icebrick.testing.fakeconnector import FakeFormerHost
 
 PACE = Pace(first=0.02, longest=0.2, work=60, settle=1, attempts=1)
 RUN = Run("20261123T061500Z-1f2e3d4c", "host1")
@@ -115,7 +116,7 @@ def test_a_group_snapshot_whose_deletion_fails_is_a_leftover_and_goes_the_next_t
     with temporary_group_snapshot(cloud, group.id, RUN, leftovers) as taken:
         pass
     assert leftovers[0].startswith(f"group snapshot {taken.id}: ")
-    removal = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, lambda run, host: False))
+    removal = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, lambda run, host: False))
     assert (removal.removed, removal.kept) == ((f"group snapshot {taken.id}",), ())
 
 
@@ -175,9 +176,9 @@ def test_what_a_dying_cinder_leaves_half_made_is_told_to_a_member_and_removed_by
     devcloud.up(owned=True)
     what = f"group snapshot {made['group_snapshot']['id']}"
     left = find_leftovers(cloud, lambda run, host: False)
-    (kept,) = remove_leftovers(cloud, lambda info: None, left).kept
+    (kept,) = remove_leftovers(cloud, FakeFormerHost(), left).kept
     assert (kept.what, "is still creating after 1 s" in kept.reason) == (what, True)
     assert f"'cinder reset-state --type group-snapshot --state error {what.rsplit(maxsplit=1)[-1]}'" in str(kept.hint)
-    removal = remove_leftovers(admin, lambda info: None, find_leftovers(admin, lambda run, host: False))
+    removal = remove_leftovers(admin, FakeFormerHost(), find_leftovers(admin, lambda run, host: False))
     assert (removal.removed, removal.kept) == ((what,), ())
     assert list(admin.all_snapshots()) == []

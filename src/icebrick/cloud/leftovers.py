@@ -15,9 +15,8 @@ from typing import TypeVar
 
 from icebrick.cloud.base import Cloud, Group, GroupSnapshot, Transfer, Volume, VolumeSnapshot
 from icebrick.cloud.cold import ColdNote, find_detached, give_back
-from icebrick.cloud.safety import detach, set_free, writer_of
+from icebrick.cloud.safety import FormerHost, detach, set_free, writer_of
 from icebrick.cloud.temporary import part_and_delete
-from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError, CloudError, UnexpectedStateError, UsageError
 from icebrick.run import HOST_KEY, RUN_KEY, Run, find_mark
 
@@ -132,11 +131,8 @@ def find_leftovers(cloud: Cloud, is_alive: IsAlive) -> Leftovers:
     )
 
 
-def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], leftovers: Leftovers) -> Removal:
-    """Remove them, each before what it hangs on; a failure does not stop the rest.
-
-    `disconnect` removes a connection from this host, and is content with one that is not there.
-    """
+def remove_leftovers(cloud: Cloud, host: FormerHost, leftovers: Leftovers) -> Removal:
+    """Remove them, each before what it hangs on; a failure does not stop the rest."""
     removed: list[str] = []
     kept: list[Kept] = []
     given_back = list(_give_back(cloud, leftovers.detached, kept))  # first: somebody's server is without its volume
@@ -145,7 +141,7 @@ def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None],
             cloud.delete_transfer(transfer.id)
     for volume in leftovers.volumes:
         with _noted(kind_and_id(volume), removed, kept):
-            _remove_volume(cloud, disconnect, volume)
+            _remove_volume(cloud, host, volume)
     for taken in leftovers.group_snapshots:
         with _noted(kind_and_id(taken), removed, kept):
             _delete(cloud, taken.id, cloud.delete_group_snapshot, cloud.force_delete_group_snapshot)
@@ -154,7 +150,7 @@ def remove_leftovers(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None],
             _delete(cloud, snapshot.id, cloud.delete_snapshot, cloud.force_delete_snapshot)
     for safety in leftovers.written:
         with _noted(f"attachments of volume {safety.volume_id}", removed, kept):
-            set_free(cloud, disconnect, safety)
+            set_free(cloud, host, safety)
     unfinished = frozenset(volume.id for volume in leftovers.volumes)
     for group in leftovers.groups:
         _clear_group(cloud, group, unfinished, removed, kept)
@@ -173,14 +169,14 @@ def _give_back(cloud: Cloud, notes: Iterable[ColdNote], kept: list[Kept]) -> Ite
             yield str(note)
 
 
-def _remove_volume(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], volume: Volume) -> None:
+def _remove_volume(cloud: Cloud, host: FormerHost, volume: Volume) -> None:
     for attachment in cloud.attachments(volume.id):
         if attachment.server_id is not None:
             raise UnexpectedStateError(
                 f"volume {volume.id} is attached to server {attachment.server_id}",
                 hint="Somebody uses it. Detach it, or take the metadata key 'icebrick-run' off to keep it.",
             )
-        detach(cloud, disconnect, attachment)
+        detach(cloud, host, attachment)
     _delete(cloud, volume.id, lambda volume_id: part_and_delete(cloud, volume_id), cloud.force_delete_volume)
 
 

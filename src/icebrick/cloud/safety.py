@@ -11,16 +11,27 @@ The volume carries no mark of the run: what is marked, a cleanup deletes. Its sa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
-from icebrick.cloud.base import Attachment, Cloud, VolumeSnapshot
-from icebrick.connection import ConnectionInfo
-from icebrick.errors import CloudError
+from icebrick.cloud.base import Attachment, Cloud, Mode, VolumeSnapshot
+from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.errors import CloudError, ResourceMissingError, UnexpectedStateError
 from icebrick.run import HOST_KEY, RUN_KEY, SAFETY_KEY, Run
 
 _LOG = logging.getLogger(__name__)
+
+
+class FormerHost(Protocol):
+    """Where dead runs were at work: this host."""
+
+    def properties(self) -> ConnectorProperties:
+        """What Cinder must know of it; AttachError when that cannot be told."""
+
+    def disconnect(self, info: ConnectionInfo) -> None:
+        """Remove what may be left of a connection; nothing left is fine."""
 
 
 @dataclass(slots=True)
@@ -67,17 +78,32 @@ def writer_of(snapshot: VolumeSnapshot) -> Run | None:
     return Run(metadata[SAFETY_KEY], metadata[HOST_KEY])
 
 
-def set_free(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], snapshot: VolumeSnapshot) -> None:
+def set_free(cloud: Cloud, host: FormerHost, snapshot: VolumeSnapshot) -> None:
     """Detach the volume from this host, to which a dead run was writing."""
     for attachment in cloud.attachments(snapshot.volume_id):
         if attachment.server_id is None:  # a server's came later, from somebody who uses the volume
-            detach(cloud, disconnect, attachment)
+            detach(cloud, host, attachment)
     cloud.replace_snapshot_metadata(snapshot.id, {SAFETY_KEY: snapshot.metadata[SAFETY_KEY]})
     _LOG.warning("half restored in place: volume=%s before=volume snapshot %s", snapshot.volume_id, snapshot.id)
 
 
-def detach(cloud: Cloud, disconnect: Callable[[ConnectionInfo], None], attachment: Attachment) -> None:
-    """What a dead run has attached to this host."""
+def detach(cloud: Cloud, host: FormerHost, attachment: Attachment) -> None:
+    """What a dead run has attached to this host, or was about to."""
     if attachment.connection is not None:
-        disconnect(attachment.connection)
+        host.disconnect(attachment.connection)
+    else:
+        _connect_again(cloud, host, attachment)
     cloud.delete_attachment(attachment.id)
+
+
+def _connect_again(cloud: Cloud, host: FormerHost, attachment: Attachment) -> None:
+    """So that Cinder knows of the connection that it may have begun to make.
+
+    With a record that tells of none Cinder takes away the record alone: the driver hears nothing, and what it shows to
+    this host, now or in a moment, stays. Cinder connects one volume to one host once at a time: this waits for what the
+    dead run has asked for. Connecting what is connected changes nothing.
+    """
+    try:
+        cloud.connect_attachment(attachment.id, host.properties(), Mode.WRITE)  # the mode it was reserved in holds
+    except (ResourceMissingError, UnexpectedStateError) as error:  # refused before the driver was asked
+        _LOG.warning("not connected again: attachment=%s error=%s", attachment.id, error)

@@ -235,6 +235,25 @@ class CloudContract:
         cloud.delete_attachment(reserved.id)
         assert cloud.get_volume(volume.id).status == "available"
 
+    def test_connecting_again_gives_the_same_connection_and_one_deletion_ends_it(
+        self, cloud: Cloud, connector: Connector
+    ) -> None:
+        volume = cloud.create_volume(VolumeSpec("disk", 1))
+        reserved = cloud.create_attachment(volume.id, Mode.READ)
+        first, again = (cloud.connect_attachment(reserved.id, connector.properties(), Mode.READ) for _ in range(2))
+        assert first.connection == again.connection is not None
+        cloud.delete_attachment(reserved.id)
+        assert (cloud.get_volume(volume.id).status, cloud.attachments(volume.id)) == ("available", [])
+
+    def test_the_mode_in_which_a_volume_was_reserved_holds(self, cloud: Cloud, connector: Connector) -> None:
+        volume = cloud.create_volume(VolumeSpec("disk", 1))
+        reserved = cloud.create_attachment(volume.id, Mode.READ)
+        connected = cloud.connect_attachment(reserved.id, connector.properties(), Mode.WRITE)
+        assert connected.connection is not None
+        with pytest.raises(AttachError), connector.open_target(connected.connection, size=GIB) as target:
+            target.write(0, b"x" * 4096)
+            target.flush()
+
     def test_attachments_are_listed_with_their_connections(self, cloud: Cloud, connector: Connector) -> None:
         volume = cloud.create_volume(VolumeSpec("disk", 1))
         with attached_to(cloud, connector, volume, Mode.READ) as attachment:

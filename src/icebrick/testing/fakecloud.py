@@ -110,6 +110,11 @@ class FakeCloud(Cloud):
             attachment = self.records.attachments[attachment_id]
             self.records.attachments[attachment_id] = replace(attachment, server_id=server_id)
 
+    def begin_connecting(self, attachment_id: str) -> None:
+        """As a driver that is still at work when whoever asked for it dies: no record tells of what it has made."""
+        with self.records.lock:
+            self.records.exports[attachment_id] = self.records.attachments[attachment_id].volume_id
+
     def content(self, resource_id: str) -> BytesTarget:
         """The bytes of a volume or a volume snapshot."""
         return self.records.content[resource_id]
@@ -289,6 +294,7 @@ class FakeCloud(Cloud):
             told: dict[str, Any] = {"attachment_id": attachment_id, "volume_id": attachment.volume_id}
             attachment = replace(attachment, connection=ConnectionInfo(DRIVER, told))
             self.records.attachments[attachment_id] = attachment
+            self.records.exports[attachment_id] = attachment.volume_id
             return attachment
 
     def complete_attachment(self, attachment_id: str) -> None:
@@ -303,6 +309,8 @@ class FakeCloud(Cloud):
             if attachment is None or self._view.find_volume(attachment.volume_id) is None:
                 return
             del self.records.attachments[attachment_id], self.records.modes[attachment_id]
+            if attachment.connection is not None:  # else the driver is told nothing
+                self.records.exports.pop(attachment_id, None)
             others = [a for a in self.records.attachments.values() if a.volume_id == attachment.volume_id]
             self.records.change_volume(attachment.volume_id, status="in-use" if others else "available")
 
@@ -448,6 +456,9 @@ class FakeCloud(Cloud):
         snapshots = [s.id for s in self.records.snapshots.values() if s.volume_id == volume_id]
         require(not snapshots, f"{what}: it has volume snapshots")
         del self.records.volumes[volume_id], self.records.content[volume_id]
+        exports = self.records.exports
+        for attachment_id in [each for each, exported in exports.items() if exported == volume_id]:
+            del exports[attachment_id]
 
     def _delete_snapshot(self, snapshot_id: str, deletable: tuple[str, ...] | None) -> None:
         """From the deletable states, None for all."""

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from icebrick.attach.base import Connector, HostDevice
@@ -97,6 +98,19 @@ class FakeConnector(Connector):
             content = self._records.content[attachment.volume_id]
             read_only = self._records.modes[attachment_id] is Mode.READ
         return ReadOnlyTarget(content) if read_only else content
+
+
+@dataclass(frozen=True, slots=True)
+class FakeFormerHost:
+    """Where a dead run was; `disconnected` are the connections that were removed from it."""
+
+    disconnected: list[ConnectionInfo] = field(default_factory=list)
+
+    def properties(self) -> ConnectorProperties:
+        return ConnectorProperties({"host": "fakehost", "ip": "127.0.0.1", "initiator": None})
+
+    def disconnect(self, info: ConnectionInfo) -> None:
+        self.disconnected.append(info)
 
 
 class _FakeDevice(HostDevice):

@@ -61,6 +61,8 @@ class FakeRecords:
     attachments: dict[str, Attachment] = field(default_factory=dict)
     modes: dict[str, Mode] = field(default_factory=dict)
     """By attachment id."""
+    exports: dict[str, str] = field(default_factory=dict)
+    """Ids of the volumes that the back end shows to hosts, by attachment id, whether or not a record tells so."""
     groups: dict[str, Group] = field(default_factory=dict)
     """Without their members, which the volumes tell."""
     group_snapshots: dict[str, GroupSnapshot] = field(default_factory=dict)

@@ -83,7 +83,7 @@ def plan_cleanup(cloud: Cloud, registry: RunRegistry, *, ended: frozenset[str] =
 
 def run_cleanup(plan: CleanupPlan, cloud: Cloud, connector: Connector, registry: RunRegistry) -> CleanupReport:
     """Remove what the plan says; what cannot be removed is in the report, and looked for again the next time."""
-    removal = remove_leftovers(cloud, connector.disconnect, plan.leftovers)
+    removal = remove_leftovers(cloud, connector, plan.leftovers)
     found = plan.leftovers.runs
     now = datetime.now(UTC)
     for run_id in plan.dead:

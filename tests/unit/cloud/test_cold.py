@@ -18,6 +18,7 @@ from icebrick.cloud.temporary import temporary_snapshot
 from icebrick.errors import CloudUnavailableError, UnexpectedStateError
 from icebrick.run import COLD_PREFIX, Run
 from icebrick.testing.fakecloud import FakeCloud
+from icebrick.testing.fakeconnector import FakeFormerHost
 from icebrick.testing.fakerecords import BETA, SERVICE
 from icebrick.testing.fakeservers import start_server
 from icebrick.testing.faultplan import FaultPlan
@@ -90,7 +91,7 @@ def all_live(run_id: str, host: str) -> bool:
 
 
 def clean_up(cloud: FakeCloud) -> Removal:
-    return remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, nobody_lives))
+    return remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, nobody_lives))
 
 
 def test_inside_the_block_the_volume_is_attached_to_nothing_and_after_it_as_before(

@@ -6,11 +6,10 @@ import pytest
 
 from icebrick.cloud.base import Cloud, GroupSpec, Mode, VolumeSpec
 from icebrick.cloud.leftovers import Leftovers, find_leftovers, remove_leftovers
-from icebrick.connection import ConnectionInfo
 from icebrick.errors import AttachError
 from icebrick.run import RUN_KEY, Run
 from icebrick.testing.fakecloud import FakeCloud
-from icebrick.testing.fakeconnector import FakeConnector
+from icebrick.testing.fakeconnector import FakeConnector, FakeFormerHost
 from icebrick.testing.fakerecords import SERVICE
 
 DEAD = Run("20261122T010000Z-dead0000", "host1")
@@ -35,8 +34,8 @@ def source(cloud: FakeCloud) -> str:
 
 
 @pytest.fixture
-def disconnected() -> list[ConnectionInfo]:
-    return []
+def host() -> FakeFormerHost:
+    return FakeFormerHost()
 
 
 def is_alive(run_id: str, host: str) -> bool:
@@ -69,21 +68,19 @@ def test_a_tag_without_a_host_is_asked_for_all_the_same(cloud: FakeCloud) -> Non
 
 
 def test_leftovers_are_removed_with_their_connections_and_the_source_stays(
-    cloud: FakeCloud, source: str, disconnected: list[ConnectionInfo]
+    cloud: FakeCloud, source: str, host: FakeFormerHost
 ) -> None:
     snapshot, clone = leave(cloud, source, DEAD)
-    removal = remove_leftovers(cloud, disconnected.append, find_leftovers(cloud, is_alive))
+    removal = remove_leftovers(cloud, host, find_leftovers(cloud, is_alive))
     assert removal.removed == (f"volume {clone}", f"volume snapshot {snapshot}")
     assert ([v.id for v in cloud.volumes()], list(cloud.snapshots())) == ([source], [])
-    assert [info.data["volume_id"] for info in disconnected] == [clone]
+    assert [info.data["volume_id"] for info in host.disconnected] == [clone]
 
 
-def test_an_attachment_that_was_only_reserved_has_nothing_to_disconnect(
-    cloud: FakeCloud, disconnected: list[ConnectionInfo]
-) -> None:
+def test_an_attachment_that_was_only_reserved_has_nothing_to_disconnect(cloud: FakeCloud, host: FakeFormerHost) -> None:
     cloud.create_attachment(cloud.create_volume(VolumeSpec("c", 1, metadata=DEAD.tags)).id, Mode.READ)
-    remove_leftovers(cloud, disconnected.append, find_leftovers(cloud, is_alive))
-    assert (list(cloud.volumes()), disconnected) == ([], [])
+    remove_leftovers(cloud, host, find_leftovers(cloud, is_alive))
+    assert (list(cloud.volumes()), host.disconnected) == ([], [])
 
 
 @pytest.mark.parametrize("status", ["creating", "deleting", "error_deleting"])
@@ -91,7 +88,7 @@ def test_a_stuck_volume_is_told_with_its_state_and_the_rest_goes(cloud: FakeClou
     snapshot, _ = leave(cloud, source, DEAD)
     stuck = cloud.create_volume(VolumeSpec("stuck", 1, metadata=DEAD.tags)).id
     cloud.set_status(stuck, status)
-    removal = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    removal = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive))
     (kept,) = removal.kept
     assert kept.what == f"volume {stuck}"
     assert status in kept.reason
@@ -99,24 +96,21 @@ def test_a_stuck_volume_is_told_with_its_state_and_the_rest_goes(cloud: FakeClou
 
 
 def test_a_volume_that_cannot_be_disconnected_keeps_its_attachment(cloud: FakeCloud, source: str) -> None:
-    def fail(info: ConnectionInfo) -> None:
-        raise AttachError("device is busy")
-
+    connector = FakeConnector(cloud.records)
+    connector.faults.fail("disconnect", AttachError("device is busy"))
     _, clone = leave(cloud, source, DEAD)
-    removal = remove_leftovers(cloud, fail, find_leftovers(cloud, is_alive))
+    removal = remove_leftovers(cloud, connector, find_leftovers(cloud, is_alive))
     assert [kept.reason for kept in removal.kept if kept.what == f"volume {clone}"] == ["device is busy"]
     assert len(cloud.attachments(clone)) == 1
 
 
-def test_a_leftover_that_somebody_gave_to_a_server_is_left_alone(
-    cloud: FakeCloud, disconnected: list[ConnectionInfo]
-) -> None:
+def test_a_leftover_that_somebody_gave_to_a_server_is_left_alone(cloud: FakeCloud, host: FakeFormerHost) -> None:
     volume = cloud.create_volume(VolumeSpec("half restored", 1, metadata=DEAD.tags))
     attachment = cloud.create_attachment(volume.id, Mode.WRITE)
     cloud.give_to_server(attachment.id, "server-1")
-    (kept,) = remove_leftovers(cloud, disconnected.append, find_leftovers(cloud, is_alive)).kept
+    (kept,) = remove_leftovers(cloud, host, find_leftovers(cloud, is_alive)).kept
     assert "server-1" in kept.reason
-    assert (len(cloud.attachments(volume.id)), disconnected) == (1, [])
+    assert (len(cloud.attachments(volume.id)), host.disconnected) == (1, [])
 
 
 def test_nothing_left_is_false() -> None:
@@ -152,7 +146,7 @@ def test_they_are_removed_each_before_what_it_hangs_on(cloud: FakeCloud, source:
     cloud.remove_from_group(source)
     clone = cloud.create_clone(taken.snapshots[0], name="c", metadata=DEAD.tags).id
     offered = cloud.create_transfer(clone, name=DEAD.mark)
-    removal = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    removal = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive))
     assert removal.removed[:2] == (f"transfer {offered.id}", f"volume {clone}")
     assert removal.removed[2:] == (f"group snapshot {taken.id}", f"group {group}")
     assert [kept.what for kept in removal.kept] == [f"volume {member}"]
@@ -168,7 +162,7 @@ def test_the_offer_of_a_finished_volume_stays(cloud: FakeCloud) -> None:
 def test_a_group_with_finished_members_stays_and_gets_its_description_back(cloud: FakeCloud) -> None:
     group, member = leave_group(cloud, description="of a database")
     cloud.untag_volume(member)
-    removal = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    removal = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive))
     assert removal.removed == (f"mark of group {group}",)
     assert (cloud.get_group(group).description, cloud.get_group(group).volume_ids) == ("of a database", (member,))
 
@@ -179,7 +173,7 @@ def test_an_administrator_finds_what_is_left_in_all_projects(cloud: FakeCloud, a
     own = admin.create_snapshot(source, name="s", metadata=DEAD.tags).id
     found = find_leftovers(admin, is_alive)
     assert ({v.id for v in found.volumes}, {s.id for s in found.snapshots}) == ({clone, member}, {snapshot, own})
-    assert remove_leftovers(admin, lambda info: None, found).kept == ()
+    assert remove_leftovers(admin, FakeFormerHost(), found).kept == ()
     assert ([v.id for v in cloud.volumes()], list(admin.all_snapshots()), list(cloud.groups())) == ([source], [], [])
 
 
@@ -195,8 +189,8 @@ def test_an_administrator_removes_what_is_stuck(cloud: FakeCloud, admin: FakeClo
     }
     for each in stuck:
         cloud.set_status(each, status)
-    refused = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    refused = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive))
     assert {kept.what.split()[-1] for kept in refused.kept} == stuck
-    removal = remove_leftovers(admin, lambda info: None, find_leftovers(admin, is_alive))
+    removal = remove_leftovers(admin, FakeFormerHost(), find_leftovers(admin, is_alive))
     assert ({what.split()[-1] for what in removal.removed}, removal.kept) == (stuck, ())
     assert [v.id for v in admin.all_volumes()] == [source]

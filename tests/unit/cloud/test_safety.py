@@ -9,11 +9,10 @@ import pytest
 from icebrick.cloud.base import Attachment, Mode, VolumeSnapshot, VolumeSpec
 from icebrick.cloud.leftovers import find_leftovers, remove_leftovers
 from icebrick.cloud.safety import keep, safety_snapshot
-from icebrick.connection import ConnectionInfo
-from icebrick.errors import CloudUnavailableError
+from icebrick.errors import CloudUnavailableError, UnexpectedStateError
 from icebrick.run import HOST_KEY, SAFETY_KEY, Run
 from icebrick.testing.fakecloud import FakeCloud
-from icebrick.testing.fakeconnector import FakeConnector
+from icebrick.testing.fakeconnector import FakeConnector, FakeFormerHost
 
 RUN = Run("20261123T061500Z-1f2e3d4c", "host1")
 
@@ -42,6 +41,13 @@ def die_writing(cloud: FakeCloud, volume: str, *, server: str | None = None) -> 
     if server is not None:
         cloud.give_to_server(attachment.id, server)
     return snapshot
+
+
+def die_connecting(cloud: FakeCloud, volume: str) -> None:
+    """As by kill -9 while the driver makes the connection."""
+    metadata = {SAFETY_KEY: RUN.id, HOST_KEY: RUN.host}
+    cloud.create_snapshot(volume, name="safety", metadata=metadata)
+    cloud.begin_connecting(cloud.create_attachment(volume, Mode.WRITE).id)
 
 
 def attachments(cloud: FakeCloud, volume: str) -> list[Attachment]:
@@ -95,18 +101,42 @@ def test_a_volume_that_a_dead_run_was_writing_is_detached_and_its_safety_snapsho
     cloud: FakeCloud, volume: str
 ) -> None:
     snapshot = die_writing(cloud, volume)
-    disconnected: list[ConnectionInfo] = []
-    removal = remove_leftovers(cloud, disconnected.append, find_leftovers(cloud, is_alive))
+    host = FakeFormerHost()
+    removal = remove_leftovers(cloud, host, find_leftovers(cloud, is_alive))
     assert removal.removed == (f"attachments of volume {volume}",)
-    assert ([info.data["volume_id"] for info in disconnected], attachments(cloud, volume)) == ([volume], [])
+    assert ([info.data["volume_id"] for info in host.disconnected], attachments(cloud, volume)) == ([volume], [])
     assert [each.id for each in cloud.snapshots()] == [snapshot.id]
     assert cloud.get_volume(volume).status == "available"
     assert not find_leftovers(cloud, is_alive)
 
 
+def test_a_connection_that_cinder_was_still_making_when_the_run_died_goes(cloud: FakeCloud, volume: str) -> None:
+    die_connecting(cloud, volume)
+    removal = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive))
+    assert (removal.removed, removal.kept) == ((f"attachments of volume {volume}",), ())
+    assert (cloud.get_volume(volume).status, attachments(cloud, volume)) == ("available", [])
+    assert cloud.records.exports == {}
+
+
+def test_a_volume_that_does_not_connect_again_stays_reserved_until_it_does(cloud: FakeCloud, volume: str) -> None:
+    die_connecting(cloud, volume)
+    cloud.faults.fail("connect_attachment", CloudUnavailableError("no answer"))
+    (kept,) = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive)).kept
+    assert (kept.reason, cloud.get_volume(volume).status) == ("no answer", "reserved")
+    assert remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive)).kept == ()
+    assert (cloud.get_volume(volume).status, cloud.records.exports) == ("available", {})
+
+
+def test_a_volume_that_cinder_refuses_to_connect_again_is_set_free_all_the_same(cloud: FakeCloud, volume: str) -> None:
+    die_connecting(cloud, volume)
+    cloud.faults.fail("connect_attachment", UnexpectedStateError("volume is in error"))
+    assert remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive)).kept == ()
+    assert cloud.get_volume(volume).status == "available"
+
+
 def test_a_servers_attachment_that_came_later_stays(cloud: FakeCloud, volume: str) -> None:
     die_writing(cloud, volume, server="server-1")
-    remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive))
     assert len(attachments(cloud, volume)) == 1
     assert not find_leftovers(cloud, is_alive)
 
@@ -114,7 +144,7 @@ def test_a_servers_attachment_that_came_later_stays(cloud: FakeCloud, volume: st
 def test_a_volume_that_cannot_be_set_free_is_tried_again(cloud: FakeCloud, volume: str) -> None:
     die_writing(cloud, volume)
     cloud.faults.fail("delete_attachment", CloudUnavailableError("no answer"))
-    removal = remove_leftovers(cloud, lambda info: None, find_leftovers(cloud, is_alive))
+    removal = remove_leftovers(cloud, FakeFormerHost(), find_leftovers(cloud, is_alive))
     assert [kept.what for kept in removal.kept] == [f"attachments of volume {volume}"]
     assert [each.volume_id for each in find_leftovers(cloud, is_alive).written] == [volume]
 
