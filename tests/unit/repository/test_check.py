@@ -9,8 +9,7 @@ from icebrick.backend.base import BackendWrapper, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import BackendUnavailableError
 from icebrick.repository.blob import PackedBlob
-from icebrick.repository.check import packs
-from icebrick.repository.check import report
+from icebrick.repository.check import packs, report
 from icebrick.repository.check.check import CheckReport, check_repository
 from icebrick.repository.ids import BlobType, digest
 from icebrick.repository.index.file import decode_index, encode_index
