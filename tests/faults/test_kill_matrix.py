@@ -20,21 +20,18 @@ BACKUP = Expected(
     "backup",
     operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_volume", "delete_snapshot"},
-    left={"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
-    every=5,
+    every=12,
 )
 GROUP = Expected(
     "backup of a group",
     operations={"create_group_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_volume", "delete_group_snapshot"},
-    left={"volumes", "snapshots", "files", "locks", "notes"},
-    every=12,
+    every=25,
 )
 CLEANUP = Expected(
     "cleanup",
     operations={"terminate_connection", "delete_volume", "delete_snapshot"},
-    left={"volumes", "snapshots", "files", "notes"},
-    every=5,
+    every=10,
 )
 
 

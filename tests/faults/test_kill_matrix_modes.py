@@ -22,35 +22,30 @@ pytestmark = pytest.mark.slow
 IN_PLACE = Expected(
     "restore in place",
     operations={"create_snapshot", "initialize_connection", "terminate_connection"},
-    left={"snapshots", "files", "locks", "notes"},
-    every=8,
+    every=16,
 )
 BACKUP_OF_FILES = Expected(
     "backup of files",
     operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_volume", "delete_snapshot"},
-    left={"volumes", "snapshots", "files", "locks", "notes"},
-    every=8,
+    every=16,
 )
 FILES_TO_A_COPY = Expected(
     "restore of files to a copy",
     operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_snapshot"},
-    left={"volumes", "snapshots", "files", "locks", "notes"},
-    every=8,
+    every=16,
 )
 FILES_ANEW = Expected(
     "restore of files anew",
     operations={"create_volume", "initialize_connection", "terminate_connection"},
-    left={"volumes", "files", "locks", "notes"},
-    every=8,
+    every=16,
 )
 COLD = Expected(
     "cold backup",
     operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_volume", "delete_snapshot"},
-    left={"volumes", "snapshots", "files", "locks", "notes"},
-    every=12,
+    every=24,
 )
 
 

@@ -12,14 +12,12 @@ TO_A_COPY = Expected(
     "restore to a copy",
     operations={"create_snapshot", "create_volume_from_snapshot", "initialize_connection"}
     | {"terminate_connection", "delete_snapshot"},
-    left={"volumes", "snapshots", "attachments", "loops", "files", "locks", "notes"},
-    every=5,
+    every=12,
 )
 ANEW = Expected(
     "restore anew",
     operations={"create_volume", "initialize_connection", "terminate_connection"},
-    left={"volumes", "files", "locks", "notes"},
-    every=5,
+    every=12,
 )
 
 

@@ -36,7 +36,7 @@ def total(outcomes: Sequence[Outcome], count: Callable[[Outcome], int]) -> int:
 
 
 # The last repositories of each test are also read by stock restic.
-@pytest.mark.parametrize("batch", range(8))
+@pytest.mark.parametrize("batch", range(6))
 def test_every_volume_of_a_backup_is_complete_or_a_named_failure_and_nothing_stays(batch: int) -> None:
     outcomes = weathered(storm_backup, batch)
     if len(outcomes) == BATCH:  # it did storm, and not so that nothing is left to lose

@@ -28,7 +28,7 @@ from icebrick.cloud.base import (
 )
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.errors import AttachError, CloudError, CloudUnavailableError, IcebrickError, UnexpectedStateError
-from icebrick.run import Run
+from icebrick.run import RUN_KEY, Run
 
 _LOG = logging.getLogger(__name__)
 
@@ -212,6 +212,14 @@ def _may_have_attachments(cloud: Cloud, volume_id: str) -> bool:
         return True
 
 
+def _is_marked(cloud: Cloud, volume_id: str) -> bool:
+    """Also when nobody can tell."""
+    try:
+        return RUN_KEY in cloud.get_volume(volume_id).metadata
+    except CloudError:
+        return True
+
+
 @contextmanager
 def _finished(cloud: Cloud, volume: Volume, leftovers: list[str], owner: Owner | None) -> Iterator[Volume]:
     owner = owner or Owner(cloud)
@@ -223,6 +231,8 @@ def _finished(cloud: Cloud, volume: Volume, leftovers: list[str], owner: Owner |
     try:
         owner.cloud.untag_volume(volume.id)
     except CloudError as error:
+        if not _is_marked(owner.cloud, volume.id):
+            return  # only the answer was lost
         # No mere leftover: the next cleanup would take the finished volume for one and delete it.
         hint = f"Remove the metadata key 'icebrick-run' from volume {volume.id} before the next run of icebrick."
         raise CloudError(

@@ -135,6 +135,13 @@ def test_a_finished_volume_that_cannot_be_untagged_is_an_error_that_keeps_it(clo
     assert cloud.find_volume(volume.id) is not None
 
 
+def test_a_finished_volume_is_untagged_even_if_the_answer_to_that_is_lost(cloud: FakeCloud) -> None:
+    cloud.faults.fail("untag_volume", OUTAGE, after=True)
+    with unfinished_volume(cloud, VolumeSpec("restored", 1), RUN, []) as volume:
+        pass
+    assert dict(cloud.get_volume(volume.id).metadata) == {}
+
+
 def test_a_volume_beyond_the_quota_leaves_nothing(cloud: FakeCloud) -> None:
     with pytest.raises(QuotaError), unfinished_volume(cloud, VolumeSpec("huge", 10_000), RUN, []):
         pass
