@@ -81,6 +81,7 @@ def pruned(monkeypatch: pytest.MonkeyPatch) -> Pruned:
     monkeypatch.setattr("icebrick.repository.packer.PACK_SIZE", 20_000)
     monkeypatch.setattr("icebrick.repository.packwriter.INDEX_BLOBS", 9)
     monkeypatch.setattr("icebrick.repository.index.rewrite.FULL", 16)
+    monkeypatch.setattr("icebrick.repository.prune.execute.MAX_REPACKERS", 1)  # every run makes the same writes
     monkeypatch.setattr("icebrick.repository.lock.SETTLE_SECONDS", 0)
     backend = MemoryBackend()
     repository = init_repository(backend, PASSWORD, parameters=CHEAP)
