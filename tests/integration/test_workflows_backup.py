@@ -116,7 +116,7 @@ def test_snapshots_are_listed_as_a_table_and_as_json(agent: Agent, tenant: Tenan
     agent.back_up(first, second)
 
     head, *rows, count = agent.succeed("snapshots").out.splitlines()
-    assert head.split() == ["id", "time", "host", "path", "mode", "name", "size"]
+    assert head.split() == ["id", "time", "host", "path", "mode", "name", "size", "verified"]
     assert [row.split()[-5:] for row in rows] == [
         [f"/cinder/{each}", "blocks", "data", "1.0", "GiB"] for each in (first, second)
     ]
