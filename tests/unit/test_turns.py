@@ -48,7 +48,8 @@ def test_a_seed_repeats_its_order_and_seeds_have_several() -> None:
 
 
 def test_locks_taken_in_two_orders_are_a_deadlock_in_some() -> None:
-    met = []
+    met: list[str] = []
+    threads = set(threading.enumerate())
     for seed in range(20):
         module = module_with_threads()
         with patched(Turns(Random(seed), eager=0.0), [module]):
@@ -66,6 +67,7 @@ def test_locks_taken_in_two_orders_are_a_deadlock_in_some() -> None:
             except Deadlock as deadlock:
                 met.append(str(deadlock))
     assert 0 < len(met) < 20
+    assert set(threading.enumerate()) == threads
     assert all("--- other" in text and "--- main" in text for text in met)
 
 

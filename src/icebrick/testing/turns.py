@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from types import ModuleType
@@ -25,12 +25,16 @@ class Deadlock(BaseException):
     """Every thread waits for another. No code that means to go on can catch this as an error."""
 
 
+class _Over(BaseException):
+    """Ends a thread that still waits for its turn when there are no more."""
+
+
 @dataclass(slots=True, eq=False)
 class _Task:
     name: str
     ready: Callable[[], bool]
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    ident: int = 0
+    thread: threading.Thread = field(default_factory=threading.current_thread)
     ended: bool = False
 
 
@@ -45,9 +49,10 @@ class Turns:
         self._interruption: tuple[int, Callable[[], None]] | None = None
         self._chance = chance
         self._eager = eager
-        self._main = self._current = _Task("main", _always, ident=threading.get_ident())
+        self._main = self._current = _Task("main", _always)
         self._tasks = [self._main]
         self._deadlock: Deadlock | None = None
+        self._over = False
 
     def interrupt(self, turn: int, interruption: Callable[[], None]) -> None:
         """From this turn on, as soon as the main thread waits for anything, it is called there, once; it may raise."""
@@ -55,8 +60,10 @@ class Turns:
 
     def wait(self, ready: Callable[[], bool] = lambda: True, *, give_way: bool = True) -> None:
         """Let others go on; return when it is this thread's turn and `ready` holds."""
+        if self._over and threading.current_thread() is not self._main.thread:
+            raise _Over
         task = self._current
-        if task.ident != threading.get_ident():  # a thread of somebody else's
+        if task.thread is not threading.current_thread():  # a thread of somebody else's
             return
         if not give_way and ready() and self._chance.random() < self._eager:
             return
@@ -73,18 +80,29 @@ class Turns:
 
         def run() -> None:
             task.gate.acquire()
-            try:
-                work()
-            finally:
-                task.ended = True
-                self._tasks.remove(task)
-                self._pass_on()
+            if self._over:
+                return
+            with suppress(_Over):
+                try:
+                    work()
+                finally:
+                    task.ended = True
+                    if not self._over:
+                        self._tasks.remove(task)
+                        self._pass_on()
 
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
-        task.ident = thread.ident or 0
+        task.thread = threading.Thread(target=run, name=name, daemon=True)
+        task.thread.start()
         self._tasks.append(task)
         return task
+
+    def end(self) -> None:
+        """End the threads that a deadlock or an error has left waiting, in their places; the main one goes on alone."""
+        self._over = True
+        waiting, self._tasks, self._current = self._tasks[1:], [self._main], self._main
+        for task in waiting:
+            task.gate.release()
+            task.thread.join(PATIENCE)
 
     def _go_on(self, task: _Task) -> None:
         chosen = self._choose()
@@ -93,6 +111,8 @@ class Turns:
         chosen.gate.release()
         if not task.gate.acquire(timeout=PATIENCE):
             raise Deadlock(f"{self._current.name} waits for what takes no turns\n{self._stacks()}")
+        if self._over:
+            raise _Over
 
     def _pass_on(self) -> None:
         self._choose().gate.release()
@@ -120,13 +140,14 @@ class Turns:
     def _stacks(self) -> str:
         frames = sys._current_frames()
         return "\n".join(
-            f"--- {task.name}\n{''.join(traceback.format_stack(frames[task.ident])[-8:])}" for task in self._tasks
+            f"--- {task.name}\n{''.join(traceback.format_stack(frames[task.thread.ident or 0])[-8:])}"
+            for task in self._tasks
         )
 
 
 @contextmanager
 def patched(turns: Turns, modules: list[ModuleType]) -> Iterator[None]:
-    """In the block, what the modules make of `threading` and `time` takes turns."""
+    """In the block, what the modules make of `threading` and `time` takes turns; their threads end with it."""
     shims: dict[str, Any] = {"threading": _Threading(turns), "time": _Time(turns)}
     changed = [(module, name, vars(module)[name]) for module in modules for name in shims if name in vars(module)]
     for module, name, _ in changed:
@@ -134,6 +155,7 @@ def patched(turns: Turns, modules: list[ModuleType]) -> Iterator[None]:
     try:
         yield
     finally:
+        turns.end()
         for module, name, before in changed:
             setattr(module, name, before)
 
