@@ -38,7 +38,7 @@ def serving(folder: Path, certificates: Certificates | None = None) -> Iterator[
             PROGRAM,
             command,
             http["s3"],
-            {"GOMEMLIMIT": "200MiB", "GOGC": "50"},  # else it takes a gigabyte
+            {"GOMEMLIMIT": "500MiB"},  # else it takes a gigabyte; near the limit it collects garbage all the time
             lambda: _has_room(http["master"]),
         )
 
