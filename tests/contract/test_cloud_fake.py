@@ -6,6 +6,7 @@ import pytest
 
 from icebrick.errors import AccessForbiddenError
 from icebrick.testing.cloud_contract import CloudContract
+from icebrick.testing.encryption_contract import EncryptionContract
 from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
 from icebrick.testing.fakerecords import ALPHA, BETA, SERVICE, FakeRecords
@@ -15,7 +16,7 @@ from icebrick.testing.project_contract import ProjectContract, Stick
 
 @pytest.fixture
 def records() -> FakeRecords:
-    return FakeRecords()
+    return FakeRecords(volume_types={"__DEFAULT__", "luks", "luks2"})
 
 
 @pytest.fixture
@@ -45,6 +46,10 @@ def stick(cloud: FakeCloud) -> Stick:
 
 class TestFakeCloud(CloudContract):
     """Volumes, volume snapshots, attachments."""
+
+
+class TestFakeEncryption(EncryptionContract):
+    """Encrypted volumes and their keys."""
 
 
 class TestFakeGroups(GroupContract):

@@ -193,6 +193,27 @@ def compute_devcloud(session_compute_devcloud: Devcloud, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="session")
+def session_key_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
+    """A devcloud with Barbican, and volume types luks and luks2."""
+    cloud = Devcloud(devcloud_folder / "keys", environment=devcloud_environment)
+    cloud.up(Settings(key_manager=True), owned=True)
+    try:
+        yield cloud
+    finally:
+        cloud.down()
+
+
+@pytest.fixture
+def key_devcloud(session_key_devcloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devcloud]:
+    """As `devcloud`, with Barbican."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(session_key_devcloud.clouds_yaml))
+    before = session_key_devcloud.footprint()
+    yield session_key_devcloud
+    session_key_devcloud.set_faults()
+    assert not session_key_devcloud.leaks(before)
+
+
+@pytest.fixture(scope="session")
 def compute(session_compute_devcloud: Devcloud) -> Iterator[Compute]:
     """Nova, with alice logged in."""
     with log_in(session_compute_devcloud, "alice") as alice:

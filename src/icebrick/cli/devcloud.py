@@ -77,6 +77,9 @@ def _settings_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--keystone-port", type=click.IntRange(0, 65535), help="Default: any free port."),
         click.option("--cinder-port", type=click.IntRange(0, 65535), help="Default: any free port."),
         click.option("--compute", is_flag=True, default=None, help="Nova too, with servers that run nothing."),
+        click.option(
+            "--key-manager", is_flag=True, default=None, help="Barbican too, and encrypted volume types luks and luks2."
+        ),
         click.option("--debug", is_flag=True, default=None, help="Let the servers log in detail."),
     )
     for option in reversed(options):

@@ -28,6 +28,7 @@ from icebrick.cloud.values import (
     VolumeSpec,
 )
 from icebrick.connection import ConnectorProperties
+from icebrick.encryption import Encryption, VolumeKey
 
 __all__ = [
     "Attachment",
@@ -68,6 +69,17 @@ class Cloud(Protocol):
 
     def servers(self) -> Servers:
         """The compute service, with the same rights. UsageError where there is none."""
+
+    # Encryption
+
+    def find_encryption(self, volume_id: str) -> Encryption | None:
+        """How the volume is encrypted; None when it is not. ResourceMissingError when there is no such volume."""
+
+    def get_key(self, encryption: Encryption) -> VolumeKey:
+        """AccessForbiddenError when this user may not have it.
+
+        ResourceMissingError when there is none with that id, as after its volume was deleted, or no key manager.
+        """
 
     # What there is to choose from
 

@@ -23,12 +23,13 @@ from icebrick.cloud.base import (
 )
 from icebrick.cloud.groups import CinderGroups
 from icebrick.cloud.lifecycle import Lifecycle, found_by
-from icebrick.cloud.records import attachment_from, snapshot_from, volume_from
+from icebrick.cloud.records import attachment_from, encryption_from, snapshot_from, volume_from
 from icebrick.cloud.servers import Servers
 from icebrick.cloud.settings import changes_to
 from icebrick.cloud.transfers import CinderTransfers
 from icebrick.cloud.wait import Resource, Waiter
 from icebrick.connection import ConnectorProperties
+from icebrick.encryption import Encryption, VolumeKey
 from icebrick.errors import AccessForbiddenError, UnexpectedStateError
 from icebrick.run import HOST_KEY, RUN_KEY
 
@@ -56,6 +57,7 @@ class Login:
     find_servers: Callable[[Cloud], Servers]
     list_projects: Callable[[], Sequence[Project]]
     """Of all; refused by Keystone to all but administrators."""
+    get_key: Callable[[Encryption], VolumeKey]
     close: Callable[[], None]
 
 
@@ -86,6 +88,14 @@ class CinderCloud(Cloud):
 
     def servers(self) -> Servers:
         return self._login.find_servers(self)
+
+    # Encryption
+
+    def find_encryption(self, volume_id: str) -> Encryption | None:
+        return encryption_from(self._api.get(f"/volumes/{volume_id}/encryption", f"read encryption of {volume_id}"))
+
+    def get_key(self, encryption: Encryption) -> VolumeKey:
+        return self._login.get_key(encryption)
 
     # What there is to choose from
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from icebrick.cloud.base import Attachment, Volume, VolumeSnapshot
 from icebrick.connection import ConnectionInfo
+from icebrick.encryption import Encryption
 from icebrick.run import COLD_PREFIX
 
 _READ_ONLY_KEY = "readonly"
@@ -65,6 +66,19 @@ def attachment_from(record: Mapping[str, Any]) -> Attachment:
         status=record.get("status") or "",
         connection=ConnectionInfo(kind, told) if kind else None,
         server_id=record.get("instance"),
+    )
+
+
+def encryption_from(record: Mapping[str, Any]) -> Encryption | None:
+    """Of GET /volumes/ID/encryption, which tells no key of a volume that is not encrypted."""
+    if record.get("encryption_key_id") is None:
+        return None
+    return Encryption(
+        provider=record.get("provider") or "",
+        key_id=record["encryption_key_id"],
+        cipher=record.get("cipher"),
+        key_size=record.get("key_size"),
+        control_location=record.get("control_location") or "",
     )
 
 

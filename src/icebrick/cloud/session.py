@@ -12,9 +12,11 @@ from icebrick import __version__
 from icebrick.cloud.api import RestApi
 from icebrick.cloud.base import Cloud, Project
 from icebrick.cloud.cinder import CinderCloud, Login
+from icebrick.cloud.keys import BarbicanKeys
 from icebrick.cloud.nova import NovaServers
 from icebrick.cloud.translate import error_from_response, translated
 from icebrick.cloud.wait import Pace, Waiter
+from icebrick.encryption import Encryption, VolumeKey
 from icebrick.errors import AccessForbiddenError, CloudError, UsageError
 from icebrick.parallel import Stop
 
@@ -26,6 +28,7 @@ REQUEST_TIMEOUT = 120.0
 _BLOCK_STORAGE = "block-storage"
 _COMPUTE = "compute"
 _IDENTITY = "identity"
+_KEY_MANAGER = "key-manager"
 _ADMIN = "admin"
 """The role that Cinder's own policy takes for an administrator of all projects, whatever project it is in."""
 _OLDEST = (3, 59)
@@ -82,7 +85,11 @@ def _cloud(connection: Any, doing: str, waiter: Waiter) -> CinderCloud:
     def list_projects() -> list[Project]:
         return waiter.retry(lambda: _projects(connection, waiter))
 
-    login = Login(project, _ADMIN in access.role_names, in_project, find_servers, list_projects, connection.close)
+    def get_key(encryption: Encryption) -> VolumeKey:
+        return BarbicanKeys(_service(connection, _KEY_MANAGER, "1"), waiter).get(encryption)
+
+    admin = _ADMIN in access.role_names
+    login = Login(project, admin, in_project, find_servers, list_projects, get_key, connection.close)
     return CinderCloud(RestApi(service, microversion, waiter), login, waiter)
 
 

@@ -33,6 +33,7 @@ USERS = (
     # The agent that backs up all projects; in one of which, beta, it could not work as a member.
     User("backup", "admin", "service", member_of=("alpha", "gamma")),
     User("cinder", "service", "service"),
+    User("barbican", "service", "service"),
     User("nova", "service", "service"),  # whose token lets a test end a server's attachment
 )
 ADMIN = User("admin", "admin", "admin")  # made by Keystone itself
@@ -46,6 +47,7 @@ def seed_content(record: Record) -> str:
         "keystone_url": record.keystone_url,
         "cinder_url": record.cinder_url,
         "nova_url": record.nova_url,
+        "barbican_url": record.barbican_url,
         "projects": PROJECTS,
         "users": [asdict(user) for user in USERS],
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
 
 from icebrick.devcloud.accounts import REGION
@@ -76,11 +78,7 @@ lock_path = {directory}/cinder/locks
 [oslo_messaging_notifications]
 driver = noop
 
-[key_manager]
-# Encrypted volume types work without Barbican; nothing secret is ever encrypted with this key.
-backend = cinder.keymgr.conf_key_mgr.ConfKeyManager
-fixed_key = {fixed_key}
-
+{key_manager}
 [files]
 volume_driver = filedriver.FileDriver
 volume_backend_name = files
@@ -100,6 +98,57 @@ password = {password}
 # A service token lets a test end an attachment that belongs to a server.
 service_token_roles = service
 service_token_roles_required = true
+"""
+
+_FIXED_KEY = """\
+[key_manager]
+# Encrypted volume types work without Barbican; nothing secret is ever encrypted with this key.
+backend = cinder.keymgr.conf_key_mgr.ConfKeyManager
+fixed_key = {fixed_key}
+"""
+
+_KEYS_OF_BARBICAN = """\
+[key_manager]
+backend = barbican
+
+[barbican]
+auth_endpoint = {keystone_url}
+barbican_endpoint = {barbican_root}
+barbican_api_version = v1
+"""
+
+_BARBICAN = """\
+[DEFAULT]
+log_file = {directory}/barbican.log
+debug = {debug}
+host_href = {barbican_root}
+db_auto_create = true
+
+[database]
+connection = sqlite:///{directory}/barbican.db?timeout=60
+sqlite_synchronous = false
+
+[secretstore]
+enabled_secretstore_plugins = store_crypto
+
+[crypto]
+enabled_crypto_plugins = simple_crypto
+
+[simple_crypto_plugin]
+kek = {master_key}
+
+[oslo_messaging_notifications]
+driver = noop
+
+[keystone_authtoken]
+www_authenticate_uri = {keystone_url}
+auth_url = {keystone_url}
+auth_type = password
+user_domain_name = Default
+project_domain_name = Default
+project_name = service
+username = barbican
+password = {password}
 """
 
 _NOVA = """\
@@ -195,7 +244,26 @@ def cinder_conf(layout: Layout, record: Record, environment: Path) -> str:
         cinder_port=record.cinder_port,
         keystone_url=record.keystone_url,
         password=record.password.reveal(),
-        fixed_key="00" * 32,
+        key_manager=_key_manager(record),
+    )
+
+
+def _key_manager(record: Record) -> str:
+    """Where Cinder has the keys of encrypted volumes."""
+    if record.barbican_port is None:
+        return _FIXED_KEY.format(fixed_key="00" * 32)
+    return _KEYS_OF_BARBICAN.format(keystone_url=record.keystone_url, barbican_root=record.barbican_root)
+
+
+def barbican_conf(layout: Layout, record: Record) -> str:
+    password = record.password.reveal()
+    return _BARBICAN.format(
+        directory=layout.directory,
+        debug=str(record.settings.debug).lower(),
+        keystone_url=record.keystone_url,
+        barbican_root=record.barbican_root,
+        password=password,
+        master_key=urlsafe_b64encode(sha256(password.encode()).digest()).decode(),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from icebrick.devcloud import faults as fault_files
 from icebrick.devcloud import host, processes
 from icebrick.devcloud.accounts import clouds_yaml, seed_content
-from icebrick.devcloud.conffiles import cinder_conf, keystone_conf, nova_conf, placement_conf
+from icebrick.devcloud.conffiles import barbican_conf, cinder_conf, keystone_conf, nova_conf, placement_conf
 from icebrick.devcloud.environment import default_environment, prepare_environment
 from icebrick.devcloud.faults import Fault, Operation
 from icebrick.devcloud.layout import Layout, layout_of, write_private
@@ -116,6 +116,7 @@ class Devcloud:
                 processes.KEYSTONE: record.keystone_port if record else settings.keystone_port,
                 processes.CINDER: record.cinder_port if record else settings.cinder_port,
                 processes.NOVA: (record.nova_port if record else None) or 0,
+                processes.BARBICAN: (record.barbican_port if record else None) or 0,
             }
             names = processes.servers_of(settings)
             listeners = {name: sockets.enter_context(_listen(port)) for name, port in wanted.items() if name in names}
@@ -125,6 +126,7 @@ class Devcloud:
                 keystone_port=ports[processes.KEYSTONE],
                 cinder_port=ports[processes.CINDER],
                 nova_port=ports.get(processes.NOVA),
+                barbican_port=ports.get(processes.BARBICAN),
                 password=record.password if record else Secret(secrets.token_urlsafe(18)),
                 owner=owner,
             )
@@ -142,6 +144,8 @@ class Devcloud:
         if record.settings.compute:
             texts[processes.NOVA] = nova_conf(self.layout, record, self._environment)
             texts["placement"] = placement_conf(self.layout)
+        if record.settings.key_manager:
+            texts[processes.BARBICAN] = barbican_conf(self.layout, record)
         for server, text in texts.items():
             write_private(self.layout.config(server), text)
         write_private(self.layout.seed, seed_content(record))
@@ -178,7 +182,7 @@ class Devcloud:
                 _remove(self.layout)
 
     def stop(self, server: str, *, kill: bool = False) -> None:
-        """End one server, "keystone", "cinder" or "nova"; with `kill` as by kill -9. `up` starts it again."""
+        """End one server, such as "keystone"; with `kill` as by kill -9. `up` starts it again."""
         processes.stop_servers(self.layout.directory, [server], kill=kill)
         self._reap()
 

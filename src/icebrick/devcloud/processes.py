@@ -26,7 +26,8 @@ from icebrick.errors import DevcloudError
 KEYSTONE = "keystone"
 CINDER = "cinder"
 NOVA = "nova"
-SERVERS = (KEYSTONE, CINDER, NOVA)
+BARBICAN = "barbican"
+SERVERS = (KEYSTONE, CINDER, NOVA, BARBICAN)
 SERVER_FOLDER = Path(__file__).parent / "server"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TERM_SECONDS = 5.0
@@ -35,7 +36,8 @@ _END_SECONDS = 30.0
 
 def servers_of(settings: Settings) -> frozenset[str]:
     """The names of the servers that a devcloud of these settings has."""
-    return frozenset(SERVERS if settings.compute else (KEYSTONE, CINDER))
+    wanted = {KEYSTONE: True, CINDER: True, NOVA: settings.compute, BARBICAN: settings.key_manager}
+    return frozenset(name for name in SERVERS if wanted[name])
 
 
 @dataclass(frozen=True, slots=True)

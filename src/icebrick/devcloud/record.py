@@ -20,8 +20,8 @@ class Settings:
 
     `filesystem` of the pool: btrfs and xfs copy volumes by reflink, btrfs also freezes a group at one instant, "none"
     is the directory's own file system and makes sparse copies. `export`: what a host gets of a volume, a loop device
-    or the plain file. `page_size`: the most entries in one answer of Cinder. `compute`: Nova too. A port of 0 is any
-    free one.
+    or the plain file. `page_size`: the most entries in one answer of Cinder. `compute`: Nova too. `key_manager`:
+    Barbican too, and the volume types luks and luks2, whose keys it has. A port of 0 is any free one.
     """
 
     filesystem: FileSystem = "btrfs"
@@ -32,6 +32,7 @@ class Settings:
     cinder_port: int = 0
     debug: bool = False
     compute: bool = False
+    key_manager: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Record:
     owner: ProcessId | None = None
     nova_port: int | None = None
     """None without Nova."""
+    barbican_port: int | None = None
+    """None without Barbican."""
 
     @property
     def keystone_url(self) -> str:
@@ -70,6 +73,14 @@ class Record:
     def nova_root(self) -> str:
         """Below it are Nova, and the placement service and networks it asks."""
         return f"http://127.0.0.1:{self.nova_port}"
+
+    @property
+    def barbican_root(self) -> str:
+        return f"http://127.0.0.1:{self.barbican_port}"
+
+    @property
+    def barbican_url(self) -> str | None:
+        return self.barbican_root if self.barbican_port else None
 
 
 def save_record(layout: Layout, record: Record) -> None:

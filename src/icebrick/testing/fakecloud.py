@@ -27,11 +27,13 @@ from icebrick.cloud.base import (
     VolumeSpec,
 )
 from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.encryption import Encryption, VolumeKey
 from icebrick.errors import AccessForbiddenError, CloudError, ResourceMissingError
 from icebrick.run import HOST_KEY, RUN_KEY
 from icebrick.testing.bytesdevice import BytesTarget
 from icebrick.testing.fakegroups import FakeGroups
-from icebrick.testing.fakerecords import ALPHA, DRIVER, GIB, FakeRecords, FakeView, check_metadata, require
+from icebrick.testing.fakekeys import FakeKeys
+from icebrick.testing.fakerecords import ALPHA, DRIVER, GIB, FakeRecords, FakeView, check_metadata, require, told
 from icebrick.testing.fakeservers import FakeServers
 from icebrick.testing.faketransfers import FakeTransfers
 from icebrick.testing.faultplan import FaultPlan
@@ -59,6 +61,7 @@ class FakeCloud(Cloud):
         self._view = FakeView(self.records, project, admin)
         self._groups = FakeGroups(self._view)
         self._transfers = FakeTransfers(self._view)
+        self._keys = FakeKeys(self._view)
 
     def project(self) -> Project:
         return self._project
@@ -119,6 +122,16 @@ class FakeCloud(Cloud):
         """The bytes of a volume or a volume snapshot."""
         return self.records.content[resource_id]
 
+    # Encryption
+
+    def find_encryption(self, volume_id: str) -> Encryption | None:
+        with self._call("find_encryption"):
+            return self._keys.find_encryption(volume_id)
+
+    def get_key(self, encryption: Encryption) -> VolumeKey:
+        with self._call("get_key"):
+            return self._keys.get(encryption)
+
     # What there is to choose from
 
     def volume_types(self) -> Sequence[str]:
@@ -133,21 +146,21 @@ class FakeCloud(Cloud):
 
     def volumes(self) -> Sequence[Volume]:
         with self._call("volumes"):
-            return [self._told(v) for v in self.records.volumes.values() if self._view.owns(v.project_id)]
+            return [told(v) for v in self.records.volumes.values() if self._view.owns(v.project_id)]
 
     def all_volumes(self) -> Sequence[Volume]:
         with self._call("all_volumes"):
             self._view.require_admin("list the volumes of all projects")
-            return [self._told(volume) for volume in self.records.volumes.values()]
+            return [told(volume) for volume in self.records.volumes.values()]
 
     def get_volume(self, volume_id: str) -> Volume:
         with self._call("get_volume"):
-            return self._told(self._view.volume(volume_id))
+            return told(self._view.volume(volume_id))
 
     def find_volume(self, volume_id: str) -> Volume | None:
         with self._call("find_volume"):
             volume = self._view.find_volume(volume_id)
-            return self._told(volume) if volume else None
+            return told(volume) if volume else None
 
     def create_volume(self, spec: VolumeSpec) -> Volume:
         with self._call("create_volume"):
@@ -164,8 +177,12 @@ class FakeCloud(Cloud):
                 availability_zone=spec.availability_zone or "nova",
                 group_id=spec.group_id,
                 metadata=spec.metadata,
+                encrypted=self._keys.is_encrypted(spec.volume_type or ""),
             )
-            return self._keep(volume, BytesTarget(spec.size * GIB))
+            kept = self._keep(volume, BytesTarget(spec.size * GIB))
+            if volume.encrypted:
+                self._keys.create(volume.id)
+            return kept
 
     def create_clone(self, snapshot: VolumeSnapshot, *, name: str, metadata: Mapping[str, str]) -> Volume:
         with self._call("create_clone"):
@@ -184,6 +201,7 @@ class FakeCloud(Cloud):
                 metadata=metadata,
                 notes={},
             )
+            self._keys.share(origin.id, volume.id)
             return self._keep(volume, self.records.content[snapshot.id].copy())
 
     def apply_settings(self, volume_id: str, settings: VolumeSettings) -> Volume:
@@ -201,7 +219,7 @@ class FakeCloud(Cloud):
                 bootable=settings.bootable,
                 read_only=settings.read_only,
             )
-            return self._told(self._view.volume(volume_id))
+            return told(self._view.volume(volume_id))
 
     def untag_volume(self, volume_id: str) -> None:
         with self._call("untag_volume"):
@@ -400,7 +418,7 @@ class FakeCloud(Cloud):
     def accept_transfer(self, transfer: Transfer) -> Volume:
         with self._call("accept_transfer"):
             self._transfers.accept(transfer)
-            return self._told(self._view.volume(transfer.volume_id))
+            return told(self._view.volume(transfer.volume_id))
 
     def delete_transfer(self, transfer_id: str) -> None:
         with self._call("delete_transfer"):
@@ -441,7 +459,7 @@ class FakeCloud(Cloud):
         )
         self.records.volumes[volume.id] = volume
         self.records.content[volume.id] = content
-        return self._told(volume)
+        return told(volume)
 
     def _delete_volume(self, volume_id: str, deletable: tuple[str, ...] | None) -> None:
         """From the deletable states, None for all."""
@@ -456,6 +474,7 @@ class FakeCloud(Cloud):
         snapshots = [s.id for s in self.records.snapshots.values() if s.volume_id == volume_id]
         require(not snapshots, f"{what}: it has volume snapshots")
         del self.records.volumes[volume_id], self.records.content[volume_id]
+        self._keys.delete(volume_id)
         exports = self.records.exports
         for attachment_id in [each for each, exported in exports.items() if exported == volume_id]:
             del exports[attachment_id]
@@ -470,21 +489,3 @@ class FakeCloud(Cloud):
         group_snapshot_id = snapshot.group_snapshot_id
         require(group_snapshot_id is None, f"{what}: it is part of group snapshot {group_snapshot_id}")
         del self.records.snapshots[snapshot_id], self.records.content[snapshot_id]
-
-    def _told(self, volume: Volume) -> Volume:
-        """With the raw record that a real Cinder would answer."""
-        record = {
-            "id": volume.id,
-            "name": volume.name,
-            "status": volume.status,
-            "size": volume.size,
-            "description": volume.description,
-            "volume_type": volume.volume_type,
-            "availability_zone": volume.availability_zone,
-            "bootable": str(volume.bootable).lower(),
-            "metadata": dict(volume.metadata),
-            "volume_image_metadata": dict(volume.image_metadata),
-            "os-vol-tenant-attr:tenant_id": volume.project_id,
-            "group_id": volume.group_id,
-        }
-        return replace(volume, record=record)

@@ -26,6 +26,7 @@ from icebrick.errors import (
     ResourceMissingError,
     UnexpectedStateError,
 )
+from icebrick.secret import Secret
 from icebrick.testing.bytesdevice import BytesTarget
 
 GIB = 1 << 30
@@ -49,6 +50,14 @@ class FakeServer:
     locked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FakeKey:
+    """A secret of the key manager, for the members of one project."""
+
+    project_id: str
+    passphrase: Secret
+
+
 @dataclass(slots=True)
 class FakeRecords:
     """What is behind one or several FakeClouds: all projects' resources and their content."""
@@ -70,6 +79,12 @@ class FakeRecords:
     transfers: dict[str, Transfer] = field(default_factory=dict)
     servers: dict[str, FakeServer] = field(default_factory=dict)
     volume_types: set[str] = field(default_factory=lambda: {"__DEFAULT__"})
+    encrypted_types: dict[str, str] = field(default_factory=lambda: {"luks": "luks", "luks2": "luks2"})
+    """Names of those among the volume types that are encrypted, if any are, and their providers."""
+    keys: dict[str, FakeKey] = field(default_factory=dict)
+    """By their ids."""
+    key_ids: dict[str, str] = field(default_factory=dict)
+    """Of volumes and volume snapshots, by the ids of those."""
     availability_zones: set[str] = field(default_factory=lambda: {"nova"})
     group_types: dict[str, bool] = field(default_factory=lambda: {"consistent": True, "independent": False})
     """Names, and whether group snapshots are of one instant."""
@@ -141,3 +156,23 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     for key, value in metadata.items():
         if not _METADATA_KEY.fullmatch(key) or len(value) > 255:
             raise CloudError(f"invalid metadata {key[:40]}: {_METADATA_KEY.pattern}, and values up to 255 characters")
+
+
+def told(volume: Volume) -> Volume:
+    """With the raw record that a real Cinder would answer."""
+    record = {
+        "id": volume.id,
+        "name": volume.name,
+        "status": volume.status,
+        "size": volume.size,
+        "description": volume.description,
+        "volume_type": volume.volume_type,
+        "availability_zone": volume.availability_zone,
+        "bootable": str(volume.bootable).lower(),
+        "encrypted": volume.encrypted,
+        "metadata": dict(volume.metadata),
+        "volume_image_metadata": dict(volume.image_metadata),
+        "os-vol-tenant-attr:tenant_id": volume.project_id,
+        "group_id": volume.group_id,
+    }
+    return replace(volume, record=record)

@@ -38,6 +38,7 @@ def cinder_cloud(session: FakeSession, *, admin: bool) -> CinderCloud:
         in_project=lambda project_id: nullcontext(FakeCloud()),
         find_servers=lambda cloud: FakeCloud().servers(),
         list_projects=lambda: FakeCloud(admin=True).all_projects(),
+        get_key=FakeCloud().get_key,
         close=lambda: None,
     )
     return CinderCloud(RestApi(session, "3.60", waiter), login, waiter)

@@ -25,8 +25,9 @@ import serving
 import sqlite_locking
 from cinder import context, coordination, objects, rpc, service, version
 from cinder.common import config, constants
+from cinder.db import api as database
 from cinder.db import migration
-from cinder.volume import group_types
+from cinder.volume import group_types, volume_types
 from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_service import wsgi
@@ -62,15 +63,31 @@ def migrate(directory: Path) -> None:
 
 
 def seed() -> None:
-    """Two types of groups: snapshots of one instant, or of each member for itself.
+    """Two types of groups: snapshots of one instant, or of each member for itself; encrypted types, if there are keys.
 
     Volume type `__DEFAULT__` is made by the migrations.
     """
     admin = context.get_admin_context()
+    if CONF.key_manager.backend == "barbican":
+        seed_encrypted_types(admin)
     there = group_types.get_all_group_types(admin, filters={"is_public": True})
     wanted = {"consistent": {"consistent_group_snapshot_enabled": "<is> True"}, "independent": {}}
     for name in wanted.keys() - there.keys():
         group_types.create(admin, name, wanted[name])
+
+
+def seed_encrypted_types(admin: context.RequestContext) -> None:
+    """One of each version of LUKS, encrypted by the hosts that attach the volumes."""
+    there = volume_types.get_all_types(admin)
+    for provider in {"luks", "luks2"} - there.keys():
+        made = volume_types.create(admin, provider)
+        how = {
+            "provider": provider,
+            "cipher": "aes-xts-plain64",
+            "key_size": 256,
+            "control_location": "front-end",
+        }
+        database.volume_type_encryption_create(admin, made["id"], how)
 
 
 def start_services() -> None:

@@ -14,8 +14,8 @@ DOMAIN = "default"
 def seed(content: dict) -> None:
     """Make the admin, the projects, the users with their roles, and the catalog.
 
-    `content`: region, password, keystone_url, cinder_url, nova_url (or null), projects (names),
-    users (name, role, project, member_of).
+    `content`: region, password, keystone_url, cinder_url, nova_url and barbican_url (or null),
+    projects (names), users (name, role, project, member_of).
     """
     _bootstrap(content)
     roles = {role["name"]: role["id"] for role in PROVIDERS.role_api.list_roles()}
@@ -30,6 +30,8 @@ def seed(content: dict) -> None:
     _add_service("block-storage", "cinder", content["cinder_url"], content["region"])
     if content["nova_url"] is not None:
         _add_service("compute", "nova", content["nova_url"], content["region"])
+    if content["barbican_url"] is not None:
+        _add_service("key-manager", "barbican", content["barbican_url"], content["region"])
 
 
 def _bootstrap(content: dict) -> None:

@@ -1,0 +1,30 @@
+"""How volumes are encrypted, and what opens them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from icebrick.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How a volume is encrypted, in Cinder's words. None of it is secret."""
+
+    provider: str
+    """The format, as `luks` or `luks2`."""
+    key_id: str
+    """Of the secret in the key manager. A clone has one of its own, with the same secret behind it."""
+    cipher: str | None = None
+    key_size: int | None = None
+    """In bits."""
+    control_location: str = "front-end"
+    """`front-end` where the host that attaches the volume sees what is stored, and has to decrypt it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeKey:
+    """What opens an encrypted volume. The passphrase is what Cinder and Nova make of the secret in the key manager."""
+
+    encryption: Encryption
+    passphrase: Secret = field(repr=False)
