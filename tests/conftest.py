@@ -15,7 +15,7 @@ import pytest
 from icebrick.backend.memory import MemoryBackend
 from icebrick.testing.wholeness import problems_in_memory, problems_on_disk
 
-pytest_plugins = ("pytester", "tests.media")
+pytest_plugins = ("pytester", "tests.media", "tests.reader")
 
 MARKERS = (
     "damages_repository(why): leaves a repository with which stock restic finds something wrong",

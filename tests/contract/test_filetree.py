@@ -1,9 +1,11 @@
-"""Readers of file systems, all held to what `FileTree` promises: a folder of this host, and the fake."""
+"""Readers of file systems, all held to what `FileTree` promises: this host's, the guest's program with and without a
+virtual machine round it, and the fake."""
 
 from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,27 +13,53 @@ from pathlib import Path
 import pytest
 
 from icebrick.engine.file.base import Directory, FileTree
+from icebrick.engine.file.guesttree import mounted
 from icebrick.engine.file.hosttree import HostTree
 from icebrick.errors import FileSystemError
+from icebrick.microvm.image import Image
+from icebrick.microvm.machine import started
 from icebrick.repository.tree import ExtendedAttribute
 from icebrick.testing import faketree
+from icebrick.testing.guests import serving
 
 CONTENT = b"some bytes of a file"
 ATTRIBUTE = ExtendedAttribute("user.colour", b"blue\0")
 
 
-@pytest.fixture
-def on_host(tmp_path: Path) -> Iterator[FileTree]:
-    folder = tmp_path / "tree"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tree")
     (folder / "folder" / "below").mkdir(parents=True)
     (folder / "file").write_bytes(CONTENT)
     os.setxattr(folder / "file", ATTRIBUTE.name, ATTRIBUTE.value)
     os.setxattr(folder / "folder", ATTRIBUTE.name, ATTRIBUTE.value)
     os.symlink("folder", folder / "link")
     os.mkfifo(folder / "fifo")
+    return folder
+
+
+@pytest.fixture
+def on_host(folder: Path) -> Iterator[FileTree]:
     descriptor = os.open(folder, os.O_PATH)
     yield HostTree(descriptor)
     os.close(descriptor)
+
+
+@pytest.fixture
+def by_guest(folder: Path) -> Iterator[FileTree]:
+    with serving(folder) as channel:
+        yield mounted(channel, "ext4")
+
+
+@pytest.fixture(scope="module")
+def in_machine(folder: Path, boot_image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileTree]:
+    disk = tmp_path_factory.mktemp("disk") / "ext4"
+    with disk.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-d", folder, disk], check=True)
+    subprocess.run(["debugfs", "-w", "-R", "rmdir lost+found", disk], check=True, capture_output=True)
+    with disk.open("rb") as file, started(boot_image, [file.fileno()]) as channel:
+        yield mounted(channel, "ext4")
 
 
 @pytest.fixture
@@ -45,7 +73,7 @@ def in_memory() -> FileTree:
     return faketree.FakeTree(plain, folder, link, fifo)
 
 
-@pytest.fixture(params=["on_host", "in_memory"])
+@pytest.fixture(params=["on_host", "by_guest", "in_machine", "in_memory"])
 def top(request: pytest.FixtureRequest) -> Iterator[Directory]:
     tree: FileTree = request.getfixturevalue(request.param)
     with closing(tree.open_root()) as directory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -85,6 +85,9 @@ class _FakeDirectory(Directory):
         if not stat.S_ISDIR(planted.entry.mode):
             raise FileSystemError("no directory")
         return _FakeDirectory(self._tree, planted)
+
+    def expect(self, files: Sequence[Entry]) -> None:
+        pass
 
     def open_file(self, name: str) -> FileContent:
         planted = self._find(name)

@@ -118,6 +118,9 @@ class Directory(Protocol):
     def open_directory(self, name: str) -> Directory:
         """To be closed by the caller; this one may be closed before."""
 
+    def expect(self, files: Sequence[Entry]) -> None:
+        """A hint: these regular files will be opened next, in this order, before the directory is closed."""
+
     def open_file(self, name: str) -> FileContent:
         """A regular file; whatever else has taken its place meanwhile is refused."""
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import groupby
 
 from icebrick.engine.file import nodes
 from icebrick.engine.file.base import FileContent, check_numbers
@@ -119,6 +120,8 @@ class _Reader:
 
     def _open(self, batch: Sequence[Item], opened: ExitStack) -> Iterator[tuple[Item, FileContent | None]]:
         """The items, regular files with their content; less those that cannot be opened."""
+        for directory, items in groupby(batch, lambda item: item.within.directory):
+            directory.expect([item.entry for item in items if stat.S_ISREG(item.entry.mode)])
         for item in batch:
             content = None
             if stat.S_ISREG(item.entry.mode):

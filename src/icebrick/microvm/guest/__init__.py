@@ -1,0 +1,1 @@
+"""What runs inside the virtual machine: the standard library and this package, nothing else of ours."""
