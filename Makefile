@@ -7,7 +7,7 @@ JOBS ?= 3
 RUNS ?= 200
 SEED ?= 0
 TESTS ?= tests
-REQUIRE ?= restic,cinder,root,xfs,fuse,sshd,vsftpd,rclone,swift,seaweedfs
+REQUIRE ?= restic,cinder,root,xfs,fuse,sshd,vsftpd,rclone,swift,seaweedfs,lab
 
 # Servers and commands are started hundreds of times; without compiled modules each start takes ten times as long.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,14 +16,15 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):/usr/sbin:/sbin
 export ICEBRICK_DEVCLOUD_VENV ?= $(CURDIR)/.venv-devcloud
 export ICEBRICK_SERVERS_VENV ?= $(CURDIR)/.venv-servers
+export ICEBRICK_LAB ?= $(CURDIR)/.lab
 
 # Loop devices and mounts need root.
 ifneq ($(shell id -u),0)
 AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)" \
-    ICEBRICK_SERVERS_VENV="$(ICEBRICK_SERVERS_VENV)"
+    ICEBRICK_SERVERS_VENV="$(ICEBRICK_SERVERS_VENV)" ICEBRICK_LAB="$(ICEBRICK_LAB)"
 endif
 
-.PHONY: help demo test check format bench kill-matrix storm docs clean setup setup-servers
+.PHONY: help demo test check format bench kill-matrix storm docs clean setup setup-servers setup-lab
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,7 +33,7 @@ help: ## list the targets
 demo: setup ## back up a volume, destroy it, restore it, prove it: on a real Cinder
 	@$(AS_ROOT) $(PYTHON) -m demo
 
-test: setup-servers ## run every test (TESTS=path for some, JOBS=n at a time)
+test: setup-servers setup-lab ## run every test (TESTS=path for some, JOBS=n at a time)
 	$(AS_ROOT) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --require=$(REQUIRE) $(TESTS)
 
 check: setup ## formatting, lint, types, layers, sizes
@@ -62,7 +63,7 @@ docs: setup ## make the generated pages again
 
 clean: ## remove environments, caches and everything else that was made here
 	$(AS_ROOT) rm -rf .venv .venv.lock \
-	    .venv-devcloud .venv-devcloud.lock .venv-servers .venv-servers.lock build dist \
+	    .venv-devcloud .venv-devcloud.lock .venv-servers .venv-servers.lock .lab build dist \
 	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	$(AS_ROOT) find $(PRESENT) -name __pycache__ -prune -exec rm -rf {} +
 
@@ -71,3 +72,6 @@ setup: ## install what is missing: Debian packages, .venv, .venv-devcloud (the o
 
 setup-servers: ## install also what storage servers need: further Debian packages, .venv-servers (test and bench do it)
 	@python3 tools/setup.py servers
+
+setup-lab: setup ## build also what guests of the laboratory start from (test does it)
+	@python3 tools/setup.py lab

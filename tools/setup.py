@@ -1,6 +1,7 @@
 """Install what the project needs and this machine does not have: Debian packages, .venv, the devcloud's environment.
 
-With the word `servers`, also the storage servers that the tests use, and their environment.
+With the word `servers`, also the storage servers that the tests use, and their environment. With the word `lab`, also
+what guests of the laboratory start from.
 
 Runs on the system's own Python before anything is installed, so it uses nothing but the standard library and those
 modules of ours that do the same. Where all is there, it does nothing and says nothing.
@@ -26,6 +27,7 @@ SOURCE = ROOT / "src"
 VENV = ROOT / ".venv"
 DEVCLOUD_VENV = Path(os.environ.get("ICEBRICK_DEVCLOUD_VENV", ROOT / ".venv-devcloud"))
 SERVERS_VENV = Path(os.environ.get("ICEBRICK_SERVERS_VENV", ROOT / ".venv-servers"))
+LAB = Path(os.environ.get("ICEBRICK_LAB", ROOT / ".lab"))
 LOCK_FILE = ROOT / "requirements-dev.lock"
 
 PROGRAMS = {
@@ -48,6 +50,9 @@ SERVER_PROGRAMS = {
 }
 """The same for tests of storage media."""
 
+LAB_PROGRAMS = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
+"""The same for building a guest of the laboratory; what is in it is not installed here."""
+
 DAEMONS = {"openssh-server": "ssh", "vsftpd": "vsftpd", "memcached": "memcached"}
 """Packages that bring a server that starts with the machine, and what systemd calls it."""
 
@@ -68,12 +73,15 @@ class SetupError(Exception):
 def main() -> int:
     try:
         check_python()
+        programs, makers = dict(PROGRAMS), [make_venv, make_devcloud_venv]
         if "servers" in sys.argv[1:]:
-            install_packages(missing_packages(PROGRAMS | SERVER_PROGRAMS))
-            make_environments([make_venv, make_devcloud_venv, make_servers_venv])
-        else:
-            install_packages(missing_packages(PROGRAMS))
-            make_environments([make_venv, make_devcloud_venv])
+            programs |= SERVER_PROGRAMS
+            makers.append(make_servers_venv)
+        if "lab" in sys.argv[1:]:
+            programs |= LAB_PROGRAMS
+            makers.append(make_lab)
+        install_packages(missing_packages(programs))
+        make_environments(makers)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -166,6 +174,19 @@ def make_servers_venv() -> None:
 
     with step_that_may_be_short(f"install Swift and SeaweedFS in {SERVERS_VENV.name}"):
         prepare_environment(SERVERS_VENV, requirements=REQUIREMENTS)
+
+
+def make_lab() -> None:
+    from icebrick.testing.lab.image import find_image, prepare_image  # noqa: PLC0415
+    from icebrick.testing.lab.recipe import LabError, recipe_of_host  # noqa: PLC0415
+
+    try:
+        recipe = recipe_of_host()
+        if find_image(LAB, recipe) is None:
+            with step("build a guest for the laboratory"):
+                prepare_image(LAB, recipe)
+    except LabError as error:
+        raise SetupError(str(error)) from error
 
 
 def make_venv() -> None:

@@ -1,10 +1,11 @@
 """Runs one program, and ends it with everything it started when told to, or when its owner ends, however that ends.
 
-    python -I -S guard.py OWNER-PID PROGRAM [ARGUMENT ...]
+    python -I -S guard.py [--remove FOLDER] OWNER-PID PROGRAM [ARGUMENT ...]
 
 SIGTERM asks the program to end and kills what is left of it some seconds later. SIGUSR1 kills all of it at once, also
 what sits in sessions of its own, as the connections of an OpenSSH server do. A process of its own does this because
-the alternative, PR_SET_PDEATHSIG set by the owner, fires when the *thread* that started the program ends.
+the alternative, PR_SET_PDEATHSIG set by the owner, fires when the *thread* that started the program ends. FOLDER is
+the owner's, who can no longer remove it when it has ended before the program.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,20 +24,24 @@ GRACE_SECONDS = 5.0
 
 
 def main() -> int:
-    owner, command = int(sys.argv[1]), sys.argv[2:]
+    arguments = sys.argv[1:]
+    folder = arguments[1] if arguments[0] == "--remove" else None
+    owner, *command = arguments[2:] if folder else arguments
     signals, write_end = os.pipe()
     os.set_blocking(write_end, False)
     signal.set_wakeup_fd(write_end)
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    alive = os.pidfd_open(owner)
-    if os.getppid() != owner:  # it ended before there was the handle, and the number may be another's
+    alive = os.pidfd_open(int(owner))
+    if os.getppid() != int(owner):  # it ended before there was the handle, and the number may be another's
         return 1
     control = ctypes.CDLL(None).prctl
     control(SET_CHILD_SUBREAPER, 1)
     program = start(command, control)
     code = watch(program, alive, signals)
     kill_descendants()
+    if folder is not None and select.select([alive], [], [], 0)[0]:
+        shutil.rmtree(folder, ignore_errors=True)
     return code
 
 
