@@ -21,7 +21,9 @@ def nothing(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_is_made_once_by_two_who_want_it_at_once(tmp_path: Path, nothing: Path) -> None:
+def test_it_is_made_once_by_two_who_want_it_at_once_and_anew_for_other_requirements(
+    tmp_path: Path, nothing: Path
+) -> None:
     folder = tmp_path / "venv"
     with ThreadPoolExecutor(2) as pool:
         pythons = list(pool.map(lambda _: prepare_environment(folder, requirements=nothing), range(2)))
@@ -30,30 +32,22 @@ def test_it_is_made_once_by_two_who_want_it_at_once(tmp_path: Path, nothing: Pat
     assert prepare_environment(folder, requirements=nothing).exists()
     assert (folder / "complete").stat().st_mtime_ns == made
 
-
-def test_a_half_made_one_is_made_anew(tmp_path: Path, nothing: Path) -> None:
-    folder = tmp_path / "venv"
-    folder.mkdir()
-    (folder / "pyvenv.cfg").touch()
-    (folder / "half").touch()
-    assert prepare_environment(folder, requirements=nothing).exists()
-    assert not (folder / "half").exists()
-
-
-def test_other_requirements_make_it_anew(tmp_path: Path, nothing: Path) -> None:
-    folder = tmp_path / "venv"
-    prepare_environment(folder, requirements=nothing)
     (folder / "old").touch()
     nothing.write_text("# none, still\n")
     prepare_environment(folder, requirements=nothing)
     assert not (folder / "old").exists()
 
 
-def test_requirements_that_cannot_be_met_leave_nothing_that_looks_whole(tmp_path: Path, nothing: Path) -> None:
+def test_one_left_half_made_is_removed_although_the_new_one_cannot_be_made(tmp_path: Path, nothing: Path) -> None:
+    folder = tmp_path / "venv"
+    folder.mkdir()
+    (folder / "pyvenv.cfg").touch()
+    (folder / "half").touch()
     nothing.write_text("./no-such-folder\n")
     with pytest.raises(DevcloudError, match="pip install"):
-        prepare_environment(tmp_path / "venv", requirements=nothing)
-    assert not (tmp_path / "venv" / "complete").exists()
+        prepare_environment(folder, requirements=nothing)
+    assert not (folder / "half").exists()
+    assert not (folder / "complete").exists()
 
 
 def test_a_foreign_folder_is_not_removed(tmp_path: Path, nothing: Path) -> None:
