@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    os.environ.setdefault("ICEBRICK_READER", "host")  # a virtual machine takes seconds: tests of the reader ask for one
 
 
 def _names(text: str) -> frozenset[str]:

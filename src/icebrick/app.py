@@ -16,7 +16,7 @@ from icebrick.backend.wrap.cache import CacheBackend
 from icebrick.backend.wrap.limit import LimitBackend, TokenBucket
 from icebrick.backend.wrap.log import LogBackend
 from icebrick.backend.wrap.retry import RetryBackend, RetryPolicy, RetryTime
-from icebrick.config.settings import AgentSettings, CloudSettings, RepositorySettings
+from icebrick.config.settings import AgentSettings, CloudSettings, ReaderSettings, RepositorySettings
 from icebrick.errors import UsageError
 from icebrick.parallel import Stop
 from icebrick.progress import Progress
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what only volumes need is imported where they come in: imag
     from icebrick.cloud.base import Cloud
     from icebrick.workflow.access import VolumeAccess
     from icebrick.workflow.living import RunRegistry
+    from icebrick.workflow.readers import FileReader
 
 
 _NEAR = frozenset({"local", "mem"})
@@ -97,24 +98,49 @@ def this_host(settings: AgentSettings) -> Host:
     )
 
 
+def isolated_reader(settings: ReaderSettings, stop: Stop | None = None) -> FileReader:
+    """Nothing is started yet."""
+    from icebrick.microvm.channel import Patience  # noqa: PLC0415
+    from icebrick.microvm.qemu import Limits  # noqa: PLC0415
+    from icebrick.workflow.readers import IsolatedReader  # noqa: PLC0415
+
+    return IsolatedReader(
+        settings.directory, Limits(memory=settings.memory), Patience(total=settings.seconds), stop or Stop()
+    )
+
+
 @contextmanager
 def cloud_run(
-    host: Host, cloud: Cloud, *, cold: bool = False, recreate_on_error: bool = False
+    host: Host,
+    cloud: Cloud,
+    *,
+    cold: bool = False,
+    recreate_on_error: bool = False,
+    reader: FileReader | None = None,
 ) -> Iterator[VolumeAccess]:
     """A run that works on volumes: alive for others to see, dead runs cleared up.
 
     A `cold` one takes volumes from their servers before it freezes them. With `recreate_on_error`, clones that fail
-    are made again.
+    are made again. Without a `reader` of file systems, it is this host.
     """
     from icebrick.workflow.access import CLONE_RETRIES, VolumeAccess  # noqa: PLC0415
     from icebrick.workflow.cleanup import clean_up_first  # noqa: PLC0415
+    from icebrick.workflow.readers import HostReader  # noqa: PLC0415
 
     properties = host.connector.properties()  # first: a host that cannot attach must not make anything
     run = new_run(datetime.now(UTC))
     with host.registry.living(run, scope=cloud.project().id) as living:
         clean_up_first(cloud, host.connector, host.registry)
         retries = CLONE_RETRIES if recreate_on_error else 0
-        access = VolumeAccess(cloud, host.connector, properties, run, cold=cold, clone_retries=retries)
+        access = VolumeAccess(
+            cloud,
+            host.connector,
+            properties,
+            run,
+            cold=cold,
+            clone_retries=retries,
+            reader=reader or HostReader(),
+        )
         yield access
         living.cleared = not (access.leftovers or access.away or access.failed.is_set())
 

@@ -23,6 +23,7 @@
     │   └── CloudUnavailableError              retryable
     ├── AttachError                       1
     ├── FileSystemError                   1
+    ├── ReaderError                       1    the virtual machine that reads a file system does not run, or ended
     ├── DevcloudError                     1    the development cloud could not be started or removed
     ├── IncompleteError                   3    some volumes failed, or a verification found differences
     └── Interrupted                     130    asked to end, by SIGINT or SIGTERM
@@ -173,6 +174,13 @@ class AttachError(IcebrickError):
 
 class FileSystemError(IcebrickError):
     """The file system of a volume, or something in it, could not be read, written or made."""
+
+
+class ReaderError(IcebrickError):
+    """The virtual machine that reads a hostile file system cannot be started, broke the rules, or ended early.
+
+    Nothing more can be read through it: no problem of one file.
+    """
 
 
 class DevcloudError(IcebrickError):

@@ -139,6 +139,7 @@ class Scene:
             "RESTIC_REPOSITORY": str(desk.repository),
             "RESTIC_PASSWORD": PASSWORD.reveal(),
             "ICEBRICK_STATE_DIR": str(self._state),
+            "ICEBRICK_READER": "host",
         }
         return Command(arguments, environment, desk.output)
 

@@ -31,7 +31,7 @@ from icebrick.blockdev import BlockTarget, Data, Extent
 from icebrick.cli import main
 from icebrick.cloud import session
 from icebrick.repository import lock
-from icebrick.workflow import reading
+from icebrick.workflow import readers
 from icebrick.workflow.restoring import files
 
 
@@ -155,7 +155,7 @@ def _step_all(steps: Steps) -> None:
     _wrap_made_by(session, "connect", lambda cloud: SteppedCalls(cloud, "cloud", steps))
     _wrap_made_by(brick, "BrickConnector", lambda connector: SteppedCalls(connector, "connector", steps))
     _wrap_made_by(app, "open_backend", lambda backend: SteppedBackend(backend, steps))
-    for module, name in ((reading, "mounted_for_reading"), (files, "mounted_for_writing")):
+    for module, name in ((readers, "mounted_for_reading"), (files, "mounted_for_writing")):
         _wrap_made_by(module, name, functools.partial(steps.round_block, name))
     _step_inside_saves(steps)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from icebrick.app import cloud_run, image_run, opened_cloud, this_host
+from icebrick.app import cloud_run, image_run, isolated_reader, opened_cloud, this_host
 from icebrick.attach.device import open_image
 from icebrick.cli.command import command, refuse_all_but, settings_for
 from icebrick.cli.invocation import Invocation, this_invocation
@@ -95,7 +95,11 @@ def _run(invocation: Invocation, request: BackupRequest) -> None:
         opened_cloud(settings.cloud, capacity.stop) as cloud,
         opened_repositories(invocation, cloud) as repositories,
         cloud_run(
-            this_host(settings.agent), cloud, cold=request.cold, recreate_on_error=request.recreate_on_error
+            this_host(settings.agent),
+            cloud,
+            cold=request.cold,
+            recreate_on_error=request.recreate_on_error,
+            reader=isolated_reader(settings.agent.reader, capacity.stop) if request.isolated else None,
         ) as access,
     ):
         plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode)

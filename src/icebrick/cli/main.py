@@ -42,6 +42,7 @@ COMMANDS = {
     "unlock": ("icebrick.cli.unlock", "Remove locks of processes that are gone."),
     "key": ("icebrick.cli.key", "Manage the passwords that open the repository."),
     "repair": ("icebrick.cli.repair", "Mend a damaged repository as far as it can be."),
+    "reader": ("icebrick.cli.reader", "Prepare and try out the virtual machine that reads file systems."),
     "cleanup": ("icebrick.cli.cleanup", "Remove what killed runs left in the cloud."),
     "config": ("icebrick.cli.config", "Show the settings that count."),
     "completion": ("icebrick.cli.completion", "Print the shell's completion script."),

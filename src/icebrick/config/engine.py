@@ -32,6 +32,8 @@ class EngineSettings:
 
     scope: Scope | None
     mode: BackupMode
+    isolated: bool
+    """Whether file systems are read in a virtual machine, and not by this host."""
     tags: tuple[str, ...]
     cold: bool
     recreate_vol_on_error: bool
@@ -55,6 +57,7 @@ class EngineSettings:
         return BackupRequest(
             scope=self._scope(),
             mode=self.mode,
+            isolated=self.isolated,
             tags=self.tags,
             cold=self.cold,
             recreate_on_error=self.recreate_vol_on_error,
@@ -99,6 +102,7 @@ def engine_settings(resolver: Resolver) -> EngineSettings:
     return EngineSettings(
         scope=_scope(resolver, snapshot),
         mode=BackupMode(get(options.MODE)),
+        isolated=get(options.READER) == "vm",
         tags=get(options.TAG),
         cold=get(options.COLD),
         recreate_vol_on_error=get(options.RECREATE),

@@ -238,6 +238,17 @@ MODE: Option[str] = _engine(
     "btrfs that can be mounted and made again, else blocks.",
     actions=(BACKUP,),
 )
+READER: Option[str] = Option(
+    ENGINE,
+    "reader",
+    choice("vm", "host"),
+    "vm",
+    "Who reads file systems: a throw-away virtual machine, or this host's own kernel, which is faster, and which a "
+    "crafted file system may then attack.",
+    flags=("--reader",),
+    environment="ICEBRICK_READER",
+    actions=(BACKUP,),
+)
 COLD: Option[bool] = _switch(
     "cold",
     "Detach each volume from its servers before it is frozen, and attach it again afterwards.",
@@ -349,6 +360,20 @@ STATE_DIR: Option[Path | None] = Option(
     "Where this host notes which runs live; by default /var/lib/icebrick for root, else ~/.local/state/icebrick.",
     environment="ICEBRICK_STATE_DIR",
 )
+READER_DIR: Option[Path | None] = Option(
+    "agent",
+    "reader-dir",
+    PATH,
+    None,
+    "Where that which the reader's virtual machines start from is kept; by default reader in the state directory.",
+    environment="ICEBRICK_READER_DIR",
+)
+READER_MEMORY: Option[int] = Option(
+    "agent", "reader-memory", SIZE, ByteCount(384 << 20), "Memory of each of the reader's virtual machines."
+)
+READER_TIME: Option[int] = Option(
+    "agent", "reader-time", DURATION, 24 * 3600, "How long the reader may take for one volume in all."
+)
 RETRY_LOCK: Option[int] = Option(
     "agent",
     "retry-lock",
@@ -391,6 +416,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     FILTER,
     EXCLUDE,
     MODE,
+    READER,
     COLD,
     TAG,
     RECREATE,
@@ -410,6 +436,9 @@ OPTIONS: tuple[Option[Any], ...] = (
     MAP_TYPE,
     MAP_AZ,
     STATE_DIR,
+    READER_DIR,
+    READER_MEMORY,
+    READER_TIME,
     RETRY_LOCK,
     MY_IP,
     MULTIPATH,

@@ -79,10 +79,20 @@ class CloudSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReaderSettings:
+    """What the isolated reader may take: bytes of memory for each virtual machine, seconds for each volume."""
+
+    directory: Path
+    memory: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """This host. `retry_lock` in seconds."""
 
     state_dir: Path
+    reader: ReaderSettings
     retry_lock: int
     my_ip: str | None
     multipath: bool
@@ -204,8 +214,14 @@ def _password(resolver: Resolver, section: str | None) -> tuple[Path | None, Sec
 
 
 def _agent(resolver: Resolver, environment: Mapping[str, str]) -> AgentSettings:
+    state_dir = resolver.get_or(options.STATE_DIR, "agent", _default_state_dir(environment))
     return AgentSettings(
-        state_dir=resolver.get_or(options.STATE_DIR, "agent", _default_state_dir(environment)),
+        state_dir=state_dir,
+        reader=ReaderSettings(
+            directory=resolver.get_or(options.READER_DIR, "agent", state_dir / "reader"),
+            memory=resolver.get(options.READER_MEMORY, "agent"),
+            seconds=resolver.get(options.READER_TIME, "agent"),
+        ),
         retry_lock=resolver.get(options.RETRY_LOCK, "agent"),
         my_ip=resolver.get(options.MY_IP, "agent"),
         multipath=resolver.get(options.MULTIPATH, "agent"),

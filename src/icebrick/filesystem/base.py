@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 TYPES = ("ext4", "xfs", "btrfs")
-"""Those that are backed up file by file."""
+"""Those that are backed up file by file, and made again."""
+FOREIGN_TYPES = ("vfat", "ntfs")
+"""Those that can only be read: nothing here makes them again as they were."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """`type` is one of `TYPES`; bytes of the label that are not UTF-8 are held by surrogateescape.
+    """`type` is one of `TYPES` or `FOREIGN_TYPES`; bytes of the label that are not UTF-8 are held by surrogateescape.
 
     `size` is in bytes. `settings` are numbers such as `block_size`, `features` what is switched on, in the words of
     the type's mkfs; `checksum` is btrfs's.

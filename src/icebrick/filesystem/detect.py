@@ -6,6 +6,7 @@ Told by blkid's low-level probing, which looks at signatures and mounts nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from icebrick.errors import FileSystemError
 from icebrick.filesystem.base import TYPES, FileSystem, Unsuitable, device_size
@@ -16,11 +17,11 @@ _NOTHING_FOUND, _AMBIVALENT = "nothing that blkid knows", "signatures of several
 _USAGES = {"raid": "a part of a RAID or a volume group", "crypto": "encrypted data", "other": "no file system"}
 
 
-def detect(device: str) -> FileSystem | Unsuitable:
-    """What is on a block device or in an image file; FileSystemError when it cannot be read."""
+def detect(device: str, types: Collection[str] = TYPES) -> FileSystem | Unsuitable:
+    """What is on a block device or in an image file, if of these types; FileSystemError when it cannot be read."""
     try:
         size = device_size(device)
-        found = _probe(device)
+        found = _probe(device, types)
         if isinstance(found, Unsuitable):
             return found
         file_system = read_superblock(found, _read(device, *SUPERBLOCKS[found]))
@@ -33,7 +34,7 @@ def detect(device: str) -> FileSystem | Unsuitable:
     return file_system
 
 
-def _probe(device: str) -> str | Unsuitable:
+def _probe(device: str, types: Collection[str]) -> str | Unsuitable:
     """The file system's type."""
     output = run_program(["blkid", "--probe", "--output", "export", device], accept=(0, 2, 8))
     tags = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
@@ -44,8 +45,8 @@ def _probe(device: str) -> str | Unsuitable:
         return Unsuitable(_AMBIVALENT if "ambivalent" in output else _NOTHING_FOUND)
     if usage != "filesystem":
         return Unsuitable(f"{_USAGES.get(usage, 'no file system')} ({file_system})")
-    if file_system not in TYPES:
-        return Unsuitable(f"a file system of type {file_system}, not of {', '.join(TYPES)}")
+    if file_system not in types:
+        return Unsuitable(f"a file system of type {file_system}, not of {', '.join(types)}")
     return file_system
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from icebrick.errors import FileSystemError, UsageError
-from icebrick.filesystem.base import FileSystem, device_size
+from icebrick.filesystem.base import FOREIGN_TYPES, FileSystem, device_size
 from icebrick.filesystem.programs import find_program, run_program
 from icebrick.filesystem.superblock import EXT4_FEATURES
 
@@ -74,5 +74,15 @@ def _btrfs(file_system: FileSystem) -> Iterator[str]:
 
 
 def check_can_make(file_system: FileSystem) -> None:
-    """FileSystemError when the program for that is not installed here."""
+    """FileSystemError when it cannot be made again, or the program for that is not installed here."""
+    check_native(file_system)
     find_program(f"mkfs.{file_system.type}")
+
+
+def check_native(file_system: FileSystem) -> None:
+    """FileSystemError for those of `FOREIGN_TYPES`."""
+    if file_system.type in FOREIGN_TYPES:
+        raise FileSystemError(
+            f"a file system of type {file_system.type} can be read here, but neither made nor written",
+            hint="'icebrick restore --target DIRECTORY' restores its files to this host.",
+        )

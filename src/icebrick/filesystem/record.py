@@ -10,13 +10,13 @@ import json
 import re
 
 from icebrick.document import Fields, open_document
-from icebrick.filesystem.base import TYPES, FileSystem
+from icebrick.filesystem.base import FOREIGN_TYPES, TYPES, FileSystem
 
 FILE_NAME = "filesystem.json"
 FORMAT = "icebrick file system record"
 VERSION = 1
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9A-F]{4}-[0-9A-F]{4}|[0-9A-F]{16}")
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
 _MAX_SIZE = (1 << 63) - 1
 
@@ -42,10 +42,11 @@ def decode_record(data: bytes, where: str) -> FileSystem:
     """CorruptDataError that names `where` and the value; RepositoryError for a version that came after this one."""
     document = open_document(data, where, expected=FORMAT, version=VERSION)
     file_system, uuid = document.text("type"), document.text("uuid")
-    if file_system not in TYPES:
-        document.fail("type", f"one of {', '.join(TYPES)}")
+    known = (*TYPES, *FOREIGN_TYPES)
+    if file_system not in known:
+        document.fail("type", f"one of {', '.join(known)}")
     if not _UUID.fullmatch(uuid):
-        document.fail("uuid", "a UUID in lower case")
+        document.fail("uuid", "a UUID in lower case, or a serial number of FAT or NTFS")
     settings = document.object("settings")
     return FileSystem(
         type=file_system,

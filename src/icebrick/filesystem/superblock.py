@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from icebrick.filesystem.base import FileSystem, Unsuitable
+from icebrick.filesystem.bootsector import read_fat, read_ntfs
 
-SUPERBLOCKS = {"ext4": (1024, 1024), "xfs": (0, 512), "btrfs": (65536, 4096)}
+SUPERBLOCKS = {"ext4": (1024, 1024), "xfs": (0, 512), "btrfs": (65536, 4096), "vfat": (0, 512), "ntfs": (0, 512)}
 """Offset and length on the device."""
 
 _EXT4_COMPATIBLE = {
@@ -75,7 +76,8 @@ def read_superblock(file_system: str, data: bytes) -> FileSystem | Unsuitable:
     offset, length = SUPERBLOCKS[file_system]
     if len(data) < length:
         raise ValueError(f"it ends before byte {offset + length}")
-    found = {"ext4": _ext4, "xfs": _xfs, "btrfs": _btrfs}[file_system](data)
+    readers = {"ext4": _ext4, "xfs": _xfs, "btrfs": _btrfs, "vfat": read_fat, "ntfs": read_ntfs}
+    found = readers[file_system](data)
     if isinstance(found, FileSystem):
         found = replace(found, settings={name: value for name, value in found.settings.items() if value})
     return found

@@ -1,7 +1,7 @@
 """Questions to a guest and its answers. Whoever waits for an answer receives for all others, too.
 
 The guest is believed nothing: what it says is bounded before memory is taken for it, and one that breaks the rules,
-says nothing for too long or is gone is dead from then on. Then every question ends with a FileSystemError.
+says nothing for too long or is gone is dead from then on. Then every question ends with a ReaderError.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from icebrick.errors import FileSystemError
+from icebrick.errors import ReaderError
 from icebrick.microvm import wire
 from icebrick.parallel import Stop
 
@@ -51,7 +51,7 @@ class Question:
         self.body = b""
 
     def answer(self) -> bytes:
-        """Waits for it. GuestRefusal; FileSystemError when there will be none."""
+        """Waits for it. GuestRefusal; ReaderError when there will be none."""
         self._channel.wait(self)
         if self.kind == wire.DONE:
             return self.body
@@ -82,13 +82,13 @@ class Channel:
         self._dead: str | None = None
 
     def ask(self, operation: int, body: bytes = b"") -> Question:
-        """Answers come in the order of the questions. FileSystemError when the guest is dead."""
+        """Answers come in the order of the questions. ReaderError when the guest is dead."""
         question = Question(self, wire.HEADER.size + len(body))
         with self._changed:
             while self._is_full(question):
                 self._receive_one()
             if self._dead is not None:
-                raise FileSystemError(self._dead)
+                raise ReaderError(self._dead)
             self._waiting.append(question)
             self._bytes += question.size
             message = wire.HEADER.pack(len(body), self._asked & 0xFFFFFFFF, operation) + body
@@ -101,14 +101,14 @@ class Channel:
         return question
 
     def wait(self, question: Question) -> None:
-        """Return when it is answered; FileSystemError when it will not be."""
+        """Return when it is answered; ReaderError when it will not be."""
         with self._changed:
             while question.kind is None:
                 if self._dead is not None:
-                    raise FileSystemError(self._dead)
+                    raise ReaderError(self._dead)
                 self._receive_one()
 
-    def give_up(self, what: str) -> FileSystemError:
+    def give_up(self, what: str) -> ReaderError:
         """The guest broke the rules: `what` it did, as a verb. The error is to be raised."""
         with self._changed:
             return self._die(what)
@@ -180,14 +180,14 @@ class Channel:
             return f"was not ready within {self._patience.total:.0f} seconds"
         return f"did not answer within {self._patience.answer:.0f} seconds"
 
-    def _die(self, what: str) -> FileSystemError:
+    def _die(self, what: str) -> ReaderError:
         if self._dead is None:
             explanation = self._explain()
             self._dead = f"the virtual machine that reads the file system {what}"
             if explanation:
                 self._dead += f": {explanation}"
             self._changed.notify_all()
-        return FileSystemError(self._dead)
+        return ReaderError(self._dead)
 
 
 class _Broken(Exception):

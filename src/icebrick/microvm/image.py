@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from icebrick.errors import FileSystemError
+from icebrick.errors import ReaderError
 from icebrick.microvm.cpio import make_archive
 from icebrick.microvm.guest.mounts import MODULES_FOLDER
 from icebrick.microvm.interpreter import program_libraries, python_files
-from icebrick.microvm.linux import MODULES, Linux, find_linux
+from icebrick.microvm.linux import MODULES, START, Linux, find_linux
 
 _LINUX = "linux"
 _KERNEL, _FILES = "kernel", "initrd"
@@ -34,14 +34,19 @@ class Image:
     files: Path
     ntfs: bool
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Of file systems that it can read."""
+        return tuple(purpose for purpose in MODULES if purpose != START and (purpose != "ntfs" or self.ntfs))
+
 
 def load_image(directory: Path) -> Image:
     """The image that fits to this Icebrick, its Python and the kernel; made if it is not in `directory`.
 
-    FileSystemError when a guest cannot run on this host, or when something is missing.
+    ReaderError when a guest cannot run on this host, or when something is missing.
     """
     if platform.machine() != "x86_64":
-        raise FileSystemError(
+        raise ReaderError(
             f"the isolated reader does not run on {platform.machine()}", hint="It needs x86-64; see --reader host."
         )
     own = directory / _LINUX
@@ -55,7 +60,7 @@ def load_image(directory: Path) -> Image:
 
 
 def unpack_kernel_package(package: Path, directory: Path) -> None:
-    """Take the kernel from a Debian package from now on; it is not installed. FileSystemError."""
+    """Take the kernel from a Debian package from now on; it is not installed. ReaderError."""
     fresh = directory / f".{_LINUX}-{secrets.token_hex(4)}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -64,7 +69,7 @@ def unpack_kernel_package(package: Path, directory: Path) -> None:
         shutil.rmtree(directory / _LINUX, ignore_errors=True)
         fresh.rename(directory / _LINUX)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise FileSystemError(f"{package} cannot be unpacked: {getattr(error, 'stderr', None) or error}") from error
+        raise ReaderError(f"{package} cannot be unpacked: {getattr(error, 'stderr', None) or error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -93,7 +98,7 @@ def _make(image: Image, linux: Linux, ntfs: str | None, place: Path) -> None:
         (fresh / _FILES).write_bytes(make_archive(dict(_files(linux, ntfs)), ("/proc", "/fs")))
         _replace(fresh, place)
     except OSError as error:
-        raise FileSystemError(f"the reader's image cannot be made in {place.parent}: {error.strerror}") from error
+        raise ReaderError(f"the reader's image cannot be made in {place.parent}: {error.strerror}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from icebrick.errors import FileSystemError
+from icebrick.errors import ReaderError
 
 PROGRAM = "icebrick.microvm.guest.boot"
 _SOURCES = Path(__file__).resolve().parent.parent.parent
@@ -80,7 +80,7 @@ def _run(command: list[str]) -> str:
         )
     except (OSError, subprocess.CalledProcessError) as error:
         words = getattr(error, "stderr", None) or error
-        raise FileSystemError(f"cannot tell what {command[-1]} needs: {words}") from error
+        raise ReaderError(f"cannot tell what {command[-1]} needs: {words}") from error
     return ended.stdout
 
 
@@ -88,4 +88,4 @@ def _read(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise FileSystemError(f"cannot read {path}: {error.strerror}") from error
+        raise ReaderError(f"cannot read {path}: {error.strerror}") from error

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import zstandard
 
-from icebrick.errors import FileSystemError
+from icebrick.errors import ReaderError
 
+START = "start"
 MODULES: Mapping[str, Sequence[str]] = {
-    "start": ("crc32c_generic", "virtio_pci", "virtio_blk", "virtio_console"),
+    START: ("crc32c_generic", "virtio_pci", "virtio_blk", "virtio_console"),
     "ext4": ("ext4",),
     "xfs": ("xfs",),
     "btrfs": ("xxhash_generic", "blake2b_generic", "sha256_generic", "btrfs"),
@@ -38,7 +39,7 @@ class Linux:
     modules: Path
 
     def modules_for(self, purpose: str) -> list[bytes]:
-        """Those of `MODULES` that are not in the kernel, in the order in which they can be loaded; FileSystemError."""
+        """Those of `MODULES` that are not in the kernel, in the order in which they can be loaded; ReaderError."""
         files = {_name(path.name): path for path in sorted(self.modules.rglob("*.ko*")) if _SUFFIX.search(path.name)}
         inside = {_name(Path(line).name) for line in _lines(self.modules / "modules.builtin")}
         order: dict[str, bytes] = {}
@@ -49,7 +50,7 @@ class Linux:
             if name not in files:
                 if name in _OPTIONAL:
                     return
-                raise FileSystemError(
+                raise ReaderError(
                     f"the kernel {self.release} has no module {name}",
                     hint="Prepare another one: icebrick reader build --kernel-package FILE.deb.",
                 )
@@ -64,14 +65,14 @@ class Linux:
 
 
 def find_linux(root: Path = Path("/")) -> Linux:
-    """The running kernel's files, else the newest there are below `root`; FileSystemError when there are none."""
+    """The running kernel's files, else the newest there are below `root`; ReaderError when there are none."""
     folders = [path for base in ("lib/modules", "usr/lib/modules") for path in (root / base).glob("*") if path.is_dir()]
     running = os.uname().release
     for modules in sorted(folders, key=lambda path: (path.name == running, _version(path.name)), reverse=True):
         for kernel in (root / "boot" / f"vmlinuz-{modules.name}", modules / "vmlinuz"):
             if kernel.is_file() and (modules / "modules.builtin").is_file():
                 return Linux(modules.name, kernel, modules)
-    raise FileSystemError(
+    raise ReaderError(
         "no kernel with its modules is found in /boot and /lib/modules",
         hint="Debian has them in linux-image-amd64; or 'icebrick reader build --kernel-package FILE.deb' takes a "
         "package that is not installed.",
@@ -102,7 +103,7 @@ def _unpacked(path: Path) -> bytes:
             return gzip.decompress(data)
         return zstandard.ZstdDecompressor().decompressobj().decompress(data) if path.suffix == ".zst" else data
     except (lzma.LZMAError, OSError, EOFError, zstandard.ZstdError) as error:
-        raise FileSystemError(f"the kernel's module {path} cannot be unpacked: {error}") from error
+        raise ReaderError(f"the kernel's module {path} cannot be unpacked: {error}") from error
 
 
 def _lines(path: Path) -> list[str]:
@@ -113,4 +114,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileSystemError(f"cannot read {path}: {error.strerror}") from error
+        raise ReaderError(f"cannot read {path}: {error.strerror}") from error

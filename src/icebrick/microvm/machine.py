@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from icebrick.errors import FileSystemError
+from icebrick.errors import ReaderError
 from icebrick.microvm import wire
 from icebrick.microvm.channel import Channel, GuestRefusal, Patience
 from icebrick.microvm.image import Image
 from icebrick.microvm.qemu import Accelerator, Hardware, Limits, command
+from icebrick.parallel import Stop
 
 _CONSOLE_KEPT = 20000
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
@@ -26,10 +27,12 @@ def started(
     accelerator: Accelerator = Accelerator.TCG,
     limits: Limits | None = None,
     patience: Patience | None = None,
+    *,
+    stop: Stop | None = None,
 ) -> Iterator[Channel]:
     """A channel to a guest with these disks, which stay the caller's and are not written.
 
-    FileSystemError when it does not start.
+    ReaderError when it does not start.
     """
     with ExitStack() as ending:
         ours, theirs = socket.socketpair()
@@ -40,7 +43,7 @@ def started(
             )
             process = ending.enter_context(_running(hardware))
         console = _Console(process)
-        channel = Channel(ours, patience, console.last_words)
+        channel = Channel(ours, patience, console.last_words, stop)
         _greet(channel)
         yield channel
 
@@ -49,7 +52,7 @@ def _greet(channel: Channel) -> None:
     try:
         answer = channel.ask(wire.HELLO).answer()
     except GuestRefusal as refusal:
-        raise FileSystemError(f"the virtual machine does not serve: reason {refusal.reason}") from refusal
+        raise ReaderError(f"the virtual machine does not serve: reason {refusal.reason}") from refusal
     if answer != wire.NUMBER.pack(wire.VERSION):
         raise channel.give_up("is of another version")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from icebrick.errors import FileSystemError
+from icebrick.errors import ReaderError
 from icebrick.microvm.interpreter import python_command
 
 _QEMU, _PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
@@ -63,7 +63,7 @@ class Hardware:
 
 
 def find_qemu() -> str:
-    """Where it is; FileSystemError when it is not installed."""
+    """Where it is; ReaderError when it is not installed."""
     return _find(_QEMU, _PACKAGE)
 
 
@@ -134,7 +134,7 @@ def _clock_khz() -> int:
 def _find(program: str, package: str) -> str:
     path = shutil.which(program, path=_PATH)
     if path is None:
-        raise FileSystemError(
+        raise ReaderError(
             f"the program {program} is not installed",
             hint=f"Debian has it in the package {package}. Without it there is --reader host, or --mode blocks.",
         )

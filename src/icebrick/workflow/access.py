@@ -27,6 +27,7 @@ from icebrick.cloud.temporary import (
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.errors import UnexpectedStateError
 from icebrick.run import Run
+from icebrick.workflow.readers import FileReader, HostReader
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class VolumeAccess:
     """Which volumes could not be given back to their servers, and how a person does it."""
     cold: bool = False
     """Take volumes from their servers until they are frozen."""
+    reader: FileReader = field(default_factory=HostReader)
+    """Of file systems."""
     clone_retries: int = 0
     """How often a clone that fails in the storage is made again."""
 

@@ -2,33 +2,31 @@
 
 An image must be, to the byte, what was frozen. But mounting a file system writes to it, as its journal is replayed,
 even when it is mounted read-only. So a clone is looked at through an attachment that cannot be written, and an image
-is read through that one; only for a file system that is to be mounted is it attached anew, to be written. If it then
-cannot be mounted after all, that clone is spoilt, and the image is read from another one.
+is read through that one. So are files by a reader that writes elsewhere; for one that mounts the clone itself it is
+attached anew, to be written. If it then cannot be mounted after all, that clone is spoilt, and the image is read from
+another one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icebrick.cloud.base import Mode
-from icebrick.engine.file.hosttree import HostTree
-from icebrick.errors import FileSystemError
-from icebrick.filesystem.base import FileSystem, Unsuitable
-from icebrick.filesystem.detect import detect
+from icebrick.errors import FileSystemError, ReaderError
+from icebrick.filesystem.base import TYPES
 from icebrick.filesystem.make import check_can_make
-from icebrick.filesystem.mount import has_subvolumes, mounted_for_reading
 from icebrick.progress import Progress
 from icebrick.workflow.naming import BackupMode
+from icebrick.workflow.readers import FileReader, NoFiles, find_file_system
 from icebrick.workflow.report import SavedSnapshot
 from icebrick.workflow.saving import Saver, SnapshotSpec
 
 if TYPE_CHECKING:
     from icebrick.attach.base import HostDevice
-    from icebrick.cloud.base import Volume, VolumeSnapshot
+    from icebrick.cloud.base import VolumeSnapshot
     from icebrick.workflow.access import VolumeAccess
 
 log = logging.getLogger(__name__)
@@ -63,10 +61,13 @@ class Reading:
             return self.saver.save_image(source, self.spec, self.progress)
 
     def _save_files(self) -> SavedSnapshot:
-        with self.access.cloned(self.snapshot) as clone:
+        with (
+            self.access.cloned(self.snapshot) as clone,
+            self.access.device(clone, self.reader.mode) as device,
+        ):
             try:
-                return self._save_mounted(clone)
-            except _NoFiles as error:
+                return self._save_tree(device, self.reader.types)
+            except NoFiles as error:
                 raise FileSystemError(
                     f"volume {self.snapshot.volume_id} cannot be backed up file by file: {error}",
                     hint="Modes 'auto' and 'blocks' back it up as an image.",
@@ -76,55 +77,34 @@ class Reading:
         with self.access.cloned(self.snapshot) as clone:
             with self.access.device(clone, Mode.READ) as device:
                 try:
-                    check_can_make(_find_file_system(device))
-                except (_NoFiles, FileSystemError) as error:
+                    check_can_make(find_file_system(device, TYPES))
+                    if self.reader.mode is Mode.READ:
+                        return self._save_tree(device, TYPES)
+                except (NoFiles, FileSystemError, ReaderError) as error:
                     self._say(error)
                     with device.open_source(direct=True) as source:
                         saved = self.saver.save_image(source, self.spec, self.progress)
                     return replace(saved, mode_reason=str(error))
             try:
-                return self._save_mounted(clone)
-            except _NoFiles as error:
+                with self.access.device(clone, Mode.WRITE) as device:
+                    return self._save_tree(device, TYPES)
+            except NoFiles as error:
                 self._say(error)
                 reason = str(error)
         return replace(self._save_blocks(), mode_reason=reason)
 
-    def _save_mounted(self, clone: Volume) -> SavedSnapshot:
-        """_NoFiles before anything is saved, when that is not possible."""
-        with (
-            self.access.device(clone, Mode.WRITE) as device,
-            _mounted(device) as (file_system, root),
-        ):
-            return self.saver.save_files(HostTree(root), file_system, self.spec, self.progress)
+    def _save_tree(self, device: HostDevice, types: Collection[str]) -> SavedSnapshot:
+        """NoFiles before anything is saved, when that is not possible."""
+        try:
+            file_system = find_file_system(device, types)
+        except FileSystemError as error:
+            raise NoFiles(str(error)) from error
+        with self.reader.opened(device, file_system) as tree:
+            return self.saver.save_files(tree, file_system, self.spec, self.progress)
+
+    @property
+    def reader(self) -> FileReader:
+        return self.access.reader
 
     def _say(self, reason: Exception) -> None:
         log.info("reading as blocks volume=%s: %s", self.snapshot.volume_id, reason)
-
-
-class _NoFiles(Exception):
-    """Why a volume cannot be read file by file."""
-
-
-def _find_file_system(device: HostDevice) -> FileSystem:
-    """_NoFiles when there is none that is all of the device; FileSystemError when that cannot be told."""
-    if device.block_path is None:
-        raise _NoFiles("the storage shows this host a file, which cannot be mounted")
-    found = detect(device.block_path)
-    if isinstance(found, Unsuitable):
-        raise _NoFiles(f"the volume holds {found.reason}")
-    return found
-
-
-@contextmanager
-def _mounted(device: HostDevice) -> Iterator[tuple[FileSystem, int]]:
-    """The file system, and a descriptor of its root; _NoFiles when it cannot be mounted."""
-    with ExitStack() as stack:
-        try:
-            file_system = _find_file_system(device)
-            assert device.block_path is not None, "what has a file system has a path"
-            root = stack.enter_context(mounted_for_reading(device.block_path, file_system.type))
-            if file_system.type == "btrfs" and has_subvolumes(root):
-                raise _NoFiles("the volume holds a btrfs with subvolumes")
-        except (FileSystemError, OSError) as error:
-            raise _NoFiles(str(error)) from error
-        yield file_system, root

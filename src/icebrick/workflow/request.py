@@ -21,6 +21,8 @@ class BackupRequest:
 
     scope: Scope
     mode: BackupMode = BackupMode.AUTO
+    isolated: bool = True
+    """Read file systems in a virtual machine, not by this host's kernel."""
     tags: tuple[str, ...] = ()
     cold: bool = False
     recreate_on_error: bool = False

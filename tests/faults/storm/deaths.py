@@ -15,7 +15,7 @@ from icebrick.blockdev import Data
 from icebrick.testing.faultplan import FaultPlan
 from icebrick.testing.faults import Death
 from icebrick.testing.turns import Turns
-from icebrick.workflow import reading
+from icebrick.workflow import readers
 from icebrick.workflow.restoring import files
 
 
@@ -76,7 +76,7 @@ class DoomedBackend(BackendWrapper):
 def _stepped_mounts(doom: Doom) -> Iterator[None]:
     """A file system is mounted, and let go, at steps of their own."""
     with ExitStack() as stack:
-        for module, name in ((reading, "mounted_for_reading"), (files, "mounted_for_writing")):
+        for module, name in ((readers, "mounted_for_reading"), (files, "mounted_for_writing")):
             stack.enter_context(patch.object(module, name, functools.partial(_mounted, getattr(module, name), doom)))
         yield
 

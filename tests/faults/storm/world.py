@@ -177,6 +177,7 @@ class World:
             "RESTIC_REPOSITORY": self.location,
             "RESTIC_PASSWORD_FILE": str(self.password_file),
             "ICEBRICK_STATE_DIR": str(self.state_dir),
+            "ICEBRICK_READER": "host",
             "HOME": str(self.state_dir),
         }
         with contextlib.ExitStack() as stack:

@@ -40,7 +40,7 @@ def test_percent_signs_stand_for_themselves(tmp_path: Path) -> None:
         ("[repository:]\nlocation = /a\n", "unknown section [repository:]"),
         ("[agent:x]\n", "unknown section [agent:x]"),
         ("[DEFAULT]\nlocation = /a\n", "unknown section [DEFAULT]"),
-        ("[agent]\nstate = /a\n", "[agent] state: unknown key, expected one of state-dir, retry-lock"),
+        ("[agent]\nstate = /a\n", "[agent] state: unknown key, expected one of state-dir, reader-dir"),
         ("[agent]\nretry-lock = soon\n", "[agent] retry-lock: 'soon' is not a time"),
         ("[agent]\nretry-lock = -1\n", "[agent] retry-lock: '-1' is not a time"),
         ("[agent]\nretry-lock =\n", "[agent] retry-lock: '' is not a time"),

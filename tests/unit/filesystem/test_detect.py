@@ -164,10 +164,19 @@ def test_a_device_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         detect(str(tmp_path / "none"))
 
 
+MAGIC = {
+    "ext4": (0x38, b"\x53\xef"),
+    "xfs": (0, b"XFSB"),
+    "btrfs": (64, b"_BHRfS_M"),
+    "vfat": (11, b"\0\2"),
+    "ntfs": (3, b"NTFS    \0\2"),
+}
+
+
 @pytest.mark.parametrize("file_system", SUPERBLOCKS)
 def test_any_bytes_are_read_or_refused(file_system: str) -> None:
     generator = random.Random(1)
-    magic = {"ext4": (0x38, b"\x53\xef"), "xfs": (0, b"XFSB"), "btrfs": (64, b"_BHRfS_M")}[file_system]
+    magic = MAGIC[file_system]
     for _ in range(300):
         data = bytearray(generator.randbytes(SUPERBLOCKS[file_system][1]))
         data[magic[0] : magic[0] + len(magic[1])] = magic[1]

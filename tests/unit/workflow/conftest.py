@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from icebrick.workflow.images import Images
 from icebrick.workflow.living import RunRegistry
 from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.parallel import Capacity, new_capacity
+from icebrick.workflow.readers import FileReader, HostReader
 from icebrick.workflow.report import BackupReport
 from icebrick.workflow.request import RestoreRequest
 from icebrick.workflow.restoring.outcome import RestoreFailure, VolumeRestore, VolumesReport
@@ -58,6 +59,7 @@ class World:
     registry: RunRegistry
     backend: MemoryBackend
     repository: Repository
+    reader: FileReader = field(default_factory=HostReader)
 
     @property
     def host(self) -> Host:
@@ -97,7 +99,9 @@ class World:
     ) -> BackupReport:
         capacity = capacity or new_capacity(1, threads=2)
         with (
-            cloud_run(self.host, self.cloud, cold=cold, recreate_on_error=recreate_on_error) as access,
+            cloud_run(
+                self.host, self.cloud, cold=cold, recreate_on_error=recreate_on_error, reader=self.reader
+            ) as access,
             opened_destination(self.repository, capacity.slots, NO_PROGRESS, lock_wait=timedelta()) as destination,
         ):
             plan = plan_backup(self.cloud, scope, tags=tags, mode=mode)

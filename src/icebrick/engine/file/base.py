@@ -98,7 +98,8 @@ class FileContent(Protocol):
 class Directory(Protocol):
     """An open directory. Names are those its listing told; every method may be called from any thread.
 
-    What cannot be read is a FileSystemError that gives the reason, not the path: the caller knows where it is.
+    What cannot be read is a FileSystemError that gives the reason, not the path: the caller knows where it is. When
+    nothing more can be read at all, as the reader itself is gone, that is a ReaderError.
     Symbolic links are never followed, and no file system is entered that is mounted below.
     """
 

@@ -2,7 +2,7 @@
 
 Nothing that comes back is believed: every answer is taken apart to its last byte, within its bounds, and a guest that
 gives one that cannot be is asked no more. Names and numbers are for `screened` and `check_numbers` to judge, as any
-reader's.
+reader's. ReaderError is what ends everything: the guest is gone, or broke the rules.
 
 What is known to be wanted next is asked for before it is waited for: so the guest works while we do.
 """

@@ -21,7 +21,7 @@ _OPTIONS = {
     "ext4": "errors=remount-ro",  # the superblock may ask for a panic
     "xfs": "",
     "btrfs": "subvolid=5",  # the superblock may name another subvolume as the one to be shown
-    "vfat": "utf8=1,errors=remount-ro,tz=UTC",
+    "vfat": "codepage=437,iocharset=iso8859-1,utf8=1,errors=remount-ro,tz=UTC",
 }
 _NTFS = "ro,nodev,nosuid,noexec,noatime,streams_interface=none"
 

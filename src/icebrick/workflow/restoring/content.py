@@ -12,6 +12,7 @@ from icebrick.cloud.base import Mode, Volume
 from icebrick.engine.block.backup import BlockOptions
 from icebrick.engine.block.restore import restore_image
 from icebrick.engine.file.options import FileRestoreOptions
+from icebrick.filesystem.make import check_native
 from icebrick.parallel import Slots
 from icebrick.progress import Progress
 from icebrick.repository.snapshot import Snapshot
@@ -54,10 +55,15 @@ class Content(Protocol):
 
 
 def open_content(images: Images, snapshot: Snapshot, options: FileRestoreOptions, slots: Slots) -> Content:
-    """RepositoryError when there is none of a volume in the snapshot, CorruptDataError when it is damaged."""
+    """RepositoryError when there is none of a volume in the snapshot, CorruptDataError when it is damaged.
+
+    FileSystemError for the files of a file system that nothing here writes.
+    """
     files = find_files(images.store, snapshot)
     if files.root is not None:
-        return VolumeFiles(files, images.file_system(snapshot), options, slots)
+        file_system = images.file_system(snapshot)
+        check_native(file_system)
+        return VolumeFiles(files, file_system, options, slots)
     return _Image(Restorable(snapshot, images.find(snapshot), images), BlockOptions(slots=slots))
 
 
