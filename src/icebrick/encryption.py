@@ -19,7 +19,18 @@ class Encryption:
     key_size: int | None = None
     """In bits."""
     control_location: str = "front-end"
-    """`front-end` where the host that attaches the volume sees what is stored, and has to decrypt it."""
+
+    @property
+    def is_by_storage(self) -> bool:
+        """Whether hosts that attach the volume see it decrypted."""
+        return self.control_location.lower() != "front-end"
+
+    @property
+    def is_luks(self) -> bool:
+        """Whether the host that attaches the volume finds LUKS on it; older clouds name the class that opens it."""
+        return not self.is_by_storage and (
+            self.provider in ("luks", "luks2") or self.provider.endswith("LuksEncryptor")
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@
     │   ├── UnexpectedStateError
     │   └── CloudUnavailableError              retryable
     ├── AttachError                       1
+    │   └── NotEncryptedError                      it should be, and was never written
     ├── FileSystemError                   1
     ├── ReaderError                       1    the virtual machine that reads a file system does not run, or ended
     ├── DevcloudError                     1    the development cloud could not be started or removed
@@ -170,6 +171,10 @@ class CloudUnavailableError(CloudError):
 
 class AttachError(IcebrickError):
     """A volume could not be made visible on this host, or is not what Cinder promised."""
+
+
+class NotEncryptedError(AttachError):
+    """A volume that should be encrypted has no header: nobody has written to it yet."""
 
 
 class FileSystemError(IcebrickError):

@@ -6,6 +6,7 @@ import pytest
 
 from icebrick.errors import AccessForbiddenError
 from icebrick.testing.cloud_contract import CloudContract
+from icebrick.testing.decryption_contract import DecryptionContract
 from icebrick.testing.encryption_contract import EncryptionContract
 from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakeconnector import FakeConnector
@@ -50,6 +51,10 @@ class TestFakeCloud(CloudContract):
 
 class TestFakeEncryption(EncryptionContract):
     """Encrypted volumes and their keys."""
+
+
+class TestFakeDecryption(DecryptionContract):
+    """Encrypted volumes on a host."""
 
 
 class TestFakeGroups(GroupContract):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.encryption import VolumeKey
 
 
 class HostDevice(Protocol):
@@ -16,18 +17,27 @@ class HostDevice(Protocol):
     def block_path(self) -> str | None:
         """Where programs and the kernel's file systems find it; None when it is no block device but a regular file."""
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
     def open_source(self, *, direct: bool = False) -> AbstractContextManager[BlockSource]:
         """All of it for reading; `direct` past this host's page cache."""
 
 
 class Connector(Protocol):
-    """Makes devices of this host from what Cinder answers. All failures are AttachError."""
+    """Makes devices of this host from what Cinder answers. All failures are AttachError.
+
+    With a `key`, the device is what is in the encrypted volume: smaller than `size`, which stays the volume's own, by
+    what the header takes. NotEncryptedError when there is no header: nothing is ever made encrypted but by
+    `encrypt`. Without a key an encrypted volume is seen as it is stored.
+    """
 
     def properties(self) -> ConnectorProperties:
         """What Cinder must know of this host."""
 
     def open_source(
-        self, info: ConnectionInfo, *, size: int, direct: bool = False
+        self, info: ConnectionInfo, *, size: int, direct: bool = False, key: VolumeKey | None = None
     ) -> AbstractContextManager[BlockSource]:
         """Connect, check that the device is one and has `size` bytes, open it for reading; disconnect at the end.
 
@@ -35,11 +45,18 @@ class Connector(Protocol):
         `direct` reads past this host's page cache, so that a verification sees what the storage holds.
         """
 
-    def open_target(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[BlockTarget]:
+    def open_target(
+        self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None
+    ) -> AbstractContextManager[BlockTarget]:
         """The same, for reading and writing."""
 
-    def open_device(self, info: ConnectionInfo, *, size: int) -> AbstractContextManager[HostDevice]:
+    def open_device(
+        self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None
+    ) -> AbstractContextManager[HostDevice]:
         """The same for others to open: to be written by them only when the connection is for that."""
+
+    def encrypt(self, info: ConnectionInfo, *, size: int, key: VolumeKey) -> None:
+        """Make the volume an encrypted one that opens with the key and holds nothing; what it held is lost."""
 
     def disconnect(self, info: ConnectionInfo) -> None:
         """Remove what a dead run may have left of this connection; nothing left is fine."""

@@ -14,16 +14,19 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from icebrick.attach.base import Connector, HostDevice
 from icebrick.attach.device import open_device_source, open_device_target, open_host_device
+from icebrick.attach.luks import close_mapping, has_header, wipe_header
+from icebrick.attach.mappings import Mappings
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.connection import ConnectionInfo, ConnectorProperties
-from icebrick.errors import AttachError
+from icebrick.encryption import VolumeKey
+from icebrick.errors import AttachError, NotEncryptedError
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,15 +53,11 @@ class BrickSettings:
 
 
 class BrickConnector(Connector):
-    """Attaches what Cinder exports by any protocol that os-brick knows and that makes a block device.
-
-    An encrypted volume is attached as it is stored: reading gives the LUKS container with its header, and that is
-    what a backup in `blocks` mode holds. It opens only with the same key, which a clone shares and a volume newly
-    made in Cinder does not; whoever restores has to see to that.
-    """
+    """Attaches what Cinder exports by any protocol that os-brick knows and that makes a block device."""
 
     def __init__(self, settings: BrickSettings) -> None:
         self._settings = settings
+        self._mappings = Mappings(settings.state_dir / "decrypted")
 
     def properties(self) -> ConnectorProperties:
         with _brick(self._settings) as library:
@@ -71,33 +70,81 @@ class BrickConnector(Connector):
         return ConnectorProperties(dict(told))
 
     @contextmanager
-    def open_source(self, info: ConnectionInfo, *, size: int, direct: bool = False) -> Iterator[BlockSource]:
+    def open_source(
+        self, info: ConnectionInfo, *, size: int, direct: bool = False, key: VolumeKey | None = None
+    ) -> Iterator[BlockSource]:
         with (
-            self._connected(info) as path,
-            open_device_source(path, size=size, is_file=_may_be_file(info, path), direct=direct) as source,
+            self._found(info, size, key) as found,
+            open_device_source(found.path, size=found.size, is_file=found.is_file, direct=direct) as source,
         ):
             yield source
 
     @contextmanager
-    def open_target(self, info: ConnectionInfo, *, size: int) -> Iterator[BlockTarget]:
+    def open_target(self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None) -> Iterator[BlockTarget]:
         with (
-            self._connected(info) as path,
-            open_device_target(path, size=size, is_file=_may_be_file(info, path)) as target,
+            self._found(info, size, key) as found,
+            open_device_target(found.path, size=found.size, is_file=found.is_file) as target,
         ):
             yield target
 
     @contextmanager
-    def open_device(self, info: ConnectionInfo, *, size: int) -> Iterator[HostDevice]:
+    def open_device(self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None) -> Iterator[HostDevice]:
         with (
-            self._connected(info) as path,
-            open_host_device(path, size=size, is_file=_may_be_file(info, path)) as device,
+            self._found(info, size, key) as found,
+            open_host_device(found.path, size=found.size, is_file=found.is_file) as device,
         ):
             yield device
 
+    def encrypt(self, info: ConnectionInfo, *, size: int, key: VolumeKey) -> None:
+        with self._connected(info) as path:
+            with open_device_target(path, size=size) as target:
+                wipe_header(target)
+            with self._decrypted(path, key):
+                _LOG.info("encrypted device=%s provider=%s", path, key.encryption.provider)
+
     def disconnect(self, info: ConnectionInfo) -> None:
         with _brick(self._settings) as library:
+            self._mappings.close_dead(close_mapping)  # first: it holds the device
             connector = self._connector(library, info)
             connector.disconnect_volume(_connection_data(info), None, force=True, ignore_errors=True)
+
+    @contextmanager
+    def _found(self, info: ConnectionInfo, size: int, key: VolumeKey | None) -> Iterator[_Found]:
+        """What is to be opened, which goes with the block."""
+        with self._connected(info) as path:
+            if key is None:
+                yield _Found(path, size, is_file=_may_be_file(info, path))
+                return
+            with open_device_source(path, size=size) as stored:
+                if not has_header(stored):
+                    raise NotEncryptedError(f"device {path} should hold an encrypted volume, and has no LUKS header")
+            with self._decrypted(path, key) as inside:
+                yield _Found(inside, 0, is_file=False)
+
+    @contextmanager
+    def _decrypted(self, path: str, key: VolumeKey) -> Iterator[str]:
+        """The path of the decrypted device. Of a device without a header, os-brick makes an encrypted one."""
+        device = os.path.realpath(path)
+        with self._mappings.claimed(device) as link:
+            encryptor = self._encryptor(link, key)
+            with ExitStack() as undo:
+                undo.callback(close_mapping, encryptor.dev_name)
+                with _brick(self._settings):
+                    encryptor.attach_volume(None, cipher=key.encryption.cipher, key_size=key.encryption.key_size)
+                yield f"/dev/mapper/{encryptor.dev_name}"
+
+    def _encryptor(self, link: Path, key: VolumeKey) -> Any:
+        """os-brick's own, which is told no more of the connection than what it turns to the decrypted device."""
+        encryption = key.encryption
+        with _brick(self._settings) as library:
+            return library.encryptors.get_volume_encryptor(
+                _ROOT_HELPER,
+                {"driver_volume_type": _LOCAL, "data": {"device_path": str(link)}},
+                _HeldKey(key),
+                control_location="front-end",
+                provider=encryption.provider,
+                encryption_key_id=encryption.key_id,
+            )
 
     @contextmanager
     def _connected(self, info: ConnectionInfo) -> Iterator[str]:
@@ -135,10 +182,36 @@ class BrickConnector(Connector):
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """A device and the least size it must have."""
+
+    path: str
+    size: int
+    is_file: bool
+
+
+class _HeldKey:
+    """A key manager, and the one key that it has: what os-brick's encryptors ask."""
+
+    def __init__(self, key: VolumeKey) -> None:
+        self._passphrase = key.passphrase
+
+    def get(self, context: object, key_id: str) -> _HeldKey:
+        return self
+
+    def managed_type(self) -> str:
+        return "passphrase"
+
+    def get_encoded(self) -> bytes:
+        return self._passphrase.reveal().encode()
+
+
+@dataclass(frozen=True, slots=True)
 class _Library:
     """The imported modules, untyped as they are."""
 
     connector: Any
+    encryptors: Any
     errors: tuple[type[Exception], ...]
 
 
@@ -161,7 +234,7 @@ def _brick(settings: BrickSettings) -> Iterator[_Library]:
 def _load(state_dir: Path) -> _Library:
     """Takes most of a second and 60 MB the first time, hence not at the top of the file."""
     with warnings.catch_warnings(action="ignore"):  # eventlet's, which os-brick's dependencies still import
-        from os_brick import exception, setup  # noqa: PLC0415
+        from os_brick import encryptors, exception, setup  # noqa: PLC0415
         from os_brick.initiator import connector  # noqa: PLC0415
         from oslo_concurrency import processutils  # noqa: PLC0415
         from oslo_config import cfg  # noqa: PLC0415
@@ -176,7 +249,7 @@ def _load(state_dir: Path) -> _Library:
     if os.geteuid() == 0:
         _call_in_process()
     known = (exception.BrickException, processutils.ProcessExecutionError, OSError, ValueError, KeyError)
-    return _Library(connector, known)
+    return _Library(connector, encryptors, known)
 
 
 def _call_in_process() -> None:
@@ -188,7 +261,8 @@ def _call_in_process() -> None:
 
 
 def _connection_data(info: ConnectionInfo) -> dict[str, object]:
-    return {**info.data, "driver_volume_type": info.driver_volume_type}  # a copy: os-brick writes into it
+    """A copy, as os-brick writes into it; not told of encryption, for which it would make links and leave them."""
+    return {**info.data, "driver_volume_type": info.driver_volume_type, "encrypted": False}
 
 
 def _path_of(device: Mapping[str, object]) -> str:

@@ -71,6 +71,10 @@ class _OpenDevice(HostDevice):
     def block_path(self) -> str | None:
         return self._block_path
 
+    @property
+    def size(self) -> int:
+        return self._size
+
     def open_source(self, *, direct: bool = False) -> AbstractContextManager[BlockSource]:
         return _source(self._fd, self._path, self._size, direct=direct)
 

@@ -26,6 +26,10 @@ class BytesTarget(BlockTarget):
     def size(self) -> int:
         return self._size
 
+    @property
+    def read_only(self) -> bool:
+        return False
+
     def read_into(self, offset: int, buffer: memoryview) -> None:
         check_range(self._size, offset, len(buffer))
         with self._lock:
@@ -101,6 +105,10 @@ class ReadOnlyTarget(BytesTarget):
     def __init__(self, content: BytesTarget) -> None:
         super().__init__(content.size)
         self._chunks, self._lock = content._chunks, content._lock
+
+    @property
+    def read_only(self) -> bool:
+        return True
 
     def write(self, offset: int, data: Data) -> None:
         raise AttachError(f"cannot write {len(data)} bytes at {offset}: the device is read-only")

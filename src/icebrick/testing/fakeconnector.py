@@ -15,8 +15,10 @@ from icebrick.attach.blockio import data_extents
 from icebrick.blockdev import BlockSource, BlockTarget, Extent
 from icebrick.cloud.base import Mode
 from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.encryption import VolumeKey
 from icebrick.errors import AttachError
 from icebrick.testing.bytesdevice import BytesTarget, ReadOnlyTarget
+from icebrick.testing.fakecontainer import make_container, open_container
 from icebrick.testing.fakerecords import DRIVER, FakeRecords
 from icebrick.testing.faultplan import FaultPlan
 from icebrick.testing.loopdevice import loop_device
@@ -43,18 +45,24 @@ class FakeConnector(Connector):
             return ConnectorProperties({"host": self._host, "ip": "127.0.0.1"})
 
     @contextmanager
-    def open_source(self, info: ConnectionInfo, *, size: int, direct: bool = False) -> Iterator[BlockSource]:
-        with self.faults.around("open_source"), self._connection(info, size) as device:
+    def open_source(
+        self, info: ConnectionInfo, *, size: int, direct: bool = False, key: VolumeKey | None = None
+    ) -> Iterator[BlockSource]:
+        with self.faults.around("open_source"), self._connection(info, size, key) as device:
             yield device
 
     @contextmanager
-    def open_target(self, info: ConnectionInfo, *, size: int) -> Iterator[BlockTarget]:
-        with self.faults.around("open_target"), self._connection(info, size) as device:
+    def open_target(self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None) -> Iterator[BlockTarget]:
+        with self.faults.around("open_target"), self._connection(info, size, key) as device:
             yield device
 
+    def encrypt(self, info: ConnectionInfo, *, size: int, key: VolumeKey) -> None:
+        with self.faults.around("encrypt"), self._connection(info, size) as device:
+            make_container(device, key)
+
     @contextmanager
-    def open_device(self, info: ConnectionInfo, *, size: int) -> Iterator[HostDevice]:
-        with self.faults.around("open_device"), self._connection(info, size) as device:
+    def open_device(self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None) -> Iterator[HostDevice]:
+        with self.faults.around("open_device"), self._connection(info, size, key) as device:
             if not self.makes_devices:
                 yield _FakeDevice(device, None)
                 return
@@ -66,7 +74,7 @@ class FakeConnector(Connector):
             self.connected.discard(str(info.data["attachment_id"]))
 
     @contextmanager
-    def _connection(self, info: ConnectionInfo, size: int) -> Iterator[BytesTarget]:
+    def _connection(self, info: ConnectionInfo, size: int, key: VolumeKey | None = None) -> Iterator[BytesTarget]:
         attachment_id = str(info.data["attachment_id"])
         device = self._exported(info, attachment_id)
         if device.size < size:
@@ -75,7 +83,7 @@ class FakeConnector(Connector):
             self.connected.add(attachment_id)
         done = False
         try:
-            yield device
+            yield device if key is None else open_container(device, key)
             done = True
         finally:
             self._disconnect_at_end(info, quietly=not done)
@@ -121,6 +129,10 @@ class _FakeDevice(HostDevice):
     def block_path(self) -> str | None:
         return self._block_path
 
+    @property
+    def size(self) -> int:
+        return self._content.size
+
     def open_source(self, *, direct: bool = False) -> AbstractContextManager[BlockSource]:
         return nullcontext(self._content)
 
@@ -136,12 +148,11 @@ def block_device_of(content: BytesTarget) -> Iterator[str]:
                 piece = bytearray(extent.length)
                 content.read_into(extent.offset, memoryview(piece))
                 os.pwrite(file.fileno(), piece, extent.offset)
-        read_only = isinstance(content, ReadOnlyTarget)
         try:
-            with loop_device(backing, read_only=read_only) as path:
+            with loop_device(backing, read_only=content.read_only) as path:
                 yield path
         finally:
-            if not read_only:
+            if not content.read_only:
                 _take_over(content, backing)
 
 

@@ -13,6 +13,7 @@ from tests.unit.workflow.conftest import World
 from icebrick.attach.base import HostDevice
 from icebrick.backend.base import FileType
 from icebrick.connection import ConnectionInfo
+from icebrick.encryption import VolumeKey
 from icebrick.errors import AttachError, CloudError, CloudUnavailableError
 from icebrick.progress import Progress, Task
 from icebrick.testing.fakeconnector import FakeConnector
@@ -102,8 +103,8 @@ class StoppingConnector(FakeConnector):
         self._open = threading.Barrier(at)
 
     @contextmanager
-    def open_device(self, info: ConnectionInfo, *, size: int) -> Iterator[HostDevice]:
-        with super().open_device(info, size=size) as device:
+    def open_device(self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None) -> Iterator[HostDevice]:
+        with super().open_device(info, size=size, key=key) as device:
             self._open.wait(PATIENCE)
             self._capacity.stop.ask()
             yield device

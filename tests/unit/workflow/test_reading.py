@@ -16,6 +16,7 @@ from tests.unit.workflow.filesystems import GIB, make_volume, write_files
 from icebrick.attach.base import HostDevice
 from icebrick.cloud.base import Mode
 from icebrick.connection import ConnectionInfo
+from icebrick.encryption import VolumeKey
 from icebrick.engine.block.image import find_image
 from icebrick.engine.block.restore import restore_image
 from icebrick.filesystem import programs
@@ -162,11 +163,11 @@ class SpoilingConnector(FakeConnector):
     """Writes to what it attaches for writing, as a mount does that then fails."""
 
     @contextmanager
-    def open_device(self, info: ConnectionInfo, *, size: int) -> Iterator[HostDevice]:
+    def open_device(self, info: ConnectionInfo, *, size: int, key: VolumeKey | None = None) -> Iterator[HostDevice]:
         if self._records.modes[str(info.data["attachment_id"])] is Mode.WRITE:
             with self.open_target(info, size=size) as target:
                 target.write(0, bytes(1 << 20))
-        with super().open_device(info, size=size) as device:
+        with super().open_device(info, size=size, key=key) as device:
             yield device
 
 
