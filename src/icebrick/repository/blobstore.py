@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from icebrick.backend.base import Backend, FileType, Handle
 from icebrick.blockdev import Data
 from icebrick.errors import CorruptDataError, FileMissingError, ShortReadError
-from icebrick.parallel import Pool
+from icebrick.parallel import Pool, Slots
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.repository.blob import BlobDecoder, PackedBlob
 from icebrick.repository.blobwriter import BlobWriter, open_writer
@@ -23,7 +23,8 @@ from icebrick.repository.packwriter import PackWriter
 log = logging.getLogger(__name__)
 
 MAX_GAP = 64 << 10
-MAX_READ = 8 << 20
+MAX_READ = 17 << 20
+"""A pack of the usual size is one read: some servers take longer for two ranges of a file than for all of it."""
 
 
 class BlobStore:
@@ -35,6 +36,7 @@ class BlobStore:
         self._index = index
         self._index_lock = threading.Lock()  # guards _index
         self._decoders = Pool(lambda: BlobDecoder(key))
+        self._reads = threading.BoundedSemaphore(backend.connections)  # of packs, each held until all of it is used
 
     @property
     def connections(self) -> int:
@@ -90,22 +92,32 @@ class BlobStore:
         with self._index_lock:
             return self._index.places(ids)
 
-    def load_many(self, pack: int, blobs: list[PackedBlob], use: Callable[[int, Data], None]) -> None:
+    def load_many(
+        self, pack: int, blobs: list[PackedBlob], use: Callable[[int, Data], None], slots: Slots | None = None
+    ) -> None:
         """Load blobs of one pack (its number from `places`), sorted by offset, in as few reads as is sensible.
 
         Calls `use` with the number of each blob in the list and its proven plaintext, valid during the call.
-        CorruptDataError when one is damaged, or the pack is not there.
+        With `slots`, that is done in one, and reading is not: as many reads as the backend serves well are under way or
+        wait for a slot, whoever calls; the caller must not have one. CorruptDataError when a blob is damaged, or the
+        pack is not there.
         """
         with self._index_lock:
             trees = bool(blobs) and blobs[0].type is BlobType.TREE
             handle = _pack_handle(self._index.pack_id(pack), trees=trees)
-        with self._decoders.borrow() as decoder:
-            for first, last in _coalesce(blobs):
-                start, end = blobs[first].offset, max(blob.end for blob in blobs[first:last])
-                sealed = memoryview(self._read(handle, start, end))
-                for number in range(first, last):
-                    blob = blobs[number]
-                    use(number, self._proven(decoder, blob, sealed[blob.offset - start : blob.end - start], handle))
+        for first, last in _coalesce(blobs):
+            with self._reads:  # in a function of its own, so that nobody who waits here holds what was read before
+                self._load_together(handle, dict(enumerate(blobs[first:last], first)), use, slots)
+
+    def _load_together(
+        self, handle: Handle, blobs: dict[int, PackedBlob], use: Callable[[int, Data], None], slots: Slots | None
+    ) -> None:
+        """In one read. `blobs` by the numbers that `use` knows them by."""
+        start, end = min(blob.offset for blob in blobs.values()), max(blob.end for blob in blobs.values())
+        sealed = memoryview(self._read(handle, start, end))
+        with slots.take() if slots else nullcontext(), self._decoders.borrow() as decoder:
+            for number, blob in blobs.items():
+                use(number, self._proven(decoder, blob, sealed[blob.offset - start : blob.end - start], handle))
 
     def _read(self, handle: Handle, start: int, end: int) -> bytes:
         try:

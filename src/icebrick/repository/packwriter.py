@@ -19,7 +19,6 @@ from icebrick.repository.unpacked import save_unpacked
 
 INDEX_BLOBS = 16384
 """An index file is written when this many blobs wait for it: what a run that dies has stored is found by the next."""
-MAX_UPLOADS = 2
 
 Known = Callable[[BlobType, bytes], bool]
 AddPack = Callable[[bytes, list[PackedBlob]], None]
@@ -55,8 +54,9 @@ class PackWriter:
         self._failure: BaseException | None = None
 
         self._flushing = threading.Lock()
-        uploads = max(1, min(MAX_UPLOADS, backend.connections))
-        self._uploads: Workers[FinishedPack] = Workers(self._upload, threads=uploads, depth=1, name="upload")
+        self._uploads: Workers[FinishedPack] = Workers(
+            self._upload, threads=backend.connections, depth=1, name="upload"
+        )
 
     @contextmanager
     def open(self) -> Iterator[PackWriter]:

@@ -23,7 +23,7 @@ from icebrick.engine.block.zerolist import ZERO_BLOCK, id_lines, lines_with
 from icebrick.engine.file.base import Problem
 from icebrick.errors import CorruptDataError, RepositoryError
 from icebrick.filesystem.record import FILE_NAME as FILE_SYSTEM_RECORD
-from icebrick.parallel import Slot, Slots
+from icebrick.parallel import Slots, Workers
 from icebrick.progress import NO_PROGRESS, Progress, Task
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.ids import ID_SIZE, BlobType
@@ -252,11 +252,11 @@ class _Reading:
     def run(self, numbers: Array, slots: Slots, task: Task) -> dict[bytes, str]:
         """Read these; what is wrong with those that are damaged, by their ids."""
 
-        def read(group: Array, _slot: Slot) -> None:
-            self._read(group)
+        def read(group: Array) -> None:
+            self._read(group, slots)
             task.advance(self.size_of(group))
 
-        with slots.workers(read, name="verify") as workers:
+        with Workers(read, threads=self._store.connections, name="verify") as workers:
             for group in self._groups(numbers):
                 workers.put(group)
         return {self._id(number): reason for number, reason in self._damaged.items()}
@@ -267,7 +267,7 @@ class _Reading:
             for start in range(0, len(pack), _AT_ONCE):
                 yield pack[start : start + _AT_ONCE]
 
-    def _read(self, group: Array) -> None:
+    def _read(self, group: Array, slots: Slots) -> None:
         blobs = [self._blob(number) for number in group.tolist()]
 
         def use(place: int, data: Data) -> None:
@@ -276,7 +276,7 @@ class _Reading:
                 self._values[number] = np.frombuffer(self._fingerprint(data), dtype=np.uint64)
 
         try:
-            self._store.load_many(int(self._places.packs[self._first[group[0]]]), blobs, use)
+            self._store.load_many(int(self._places.packs[self._first[group[0]]]), blobs, use, slots)
         except CorruptDataError:
             self._read_singly(group, use)
         with self._lock:

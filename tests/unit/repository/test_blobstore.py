@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import pytest
 from icebrick.backend.base import BackendWrapper, FileType, Handle
 from icebrick.backend.memory import MemoryBackend
 from icebrick.errors import BackendUnavailableError, CorruptDataError
-from icebrick.parallel import Workers
+from icebrick.parallel import Slots, Workers
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import MAX_GAP, MAX_READ, BlobStore, load_blobstore
 from icebrick.repository.crypto import Key
@@ -107,19 +108,62 @@ def test_a_gap_is_read_over_when_it_is_small(store: BlobStore, backend: Loads, g
 
 
 def test_no_read_of_several_blobs_is_longer_than_the_limit(store: BlobStore, backend: Loads) -> None:
-    contents = [noise(1 << 20, seed) for seed in range(15)]
+    contents = [noise(8 << 20, 1), noise((9 << 20) + 1000, 2)]  # as much as goes into one pack
     save(store, *contents)
     assert load_many(store, *contents) == contents
-    assert [length for _, length in backend.ranges] == [7 * ((1 << 20) + 32), 7 * ((1 << 20) + 32), (1 << 20) + 32]
+    assert [length for _, length in backend.ranges] == [len(content) + 32 for content in contents]
     assert max(length for _, length in backend.ranges) <= MAX_READ
 
 
 def test_a_blob_longer_than_the_limit_is_read_alone(store: BlobStore, backend: Loads) -> None:
-    contents = [noise(100, 1), noise(MAX_READ + 1, 2), noise(100, 3)]
+    contents = [noise(100, 1), noise(100, 2), noise(MAX_READ + 1, 3)]
     save(store, *contents)
     assert load_many(store, *contents) == contents
-    assert len(backend.ranges) == 3
+    assert len(backend.ranges) == 2
     assert all(one[0] + one[1] <= other[0] for one, other in pairwise(backend.ranges))
+
+
+class Held(BackendWrapper):
+    """Counts what was loaded of packs and not yet used up; `second` tells of the second load."""
+
+    def __init__(self, inner: MemoryBackend) -> None:
+        super().__init__(inner)
+        self.connections = 2
+        self.now = self.most = self.loads = 0
+        self.second = threading.Event()
+        self._lock = threading.Lock()
+
+    def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
+        if handle.type is FileType.PACK:
+            with self._lock:
+                self.loads += 1
+                self.now += 1
+                self.most = max(self.most, self.now)
+                if self.loads == 2:
+                    self.second.set()
+        return super().load(handle, offset=offset, length=length)
+
+    def used(self, _number: int, _data: object) -> None:
+        assert self.second.wait(60)
+        with self._lock:
+            self.now -= 1
+
+
+def test_as_many_reads_as_the_backend_serves_well_are_under_way_while_all_slots_are_busy(key: Key) -> None:
+    held = Held(empty_repository(key))
+    contents = [noise(1000, seed) for seed in range(12)]
+    for content in contents:  # a pack each
+        save(load_blobstore(held, key), content)
+    store, slots = load_blobstore(held, key), Slots(1)
+
+    def load(content: bytes) -> None:
+        places = store.places(digest(content))
+        store.load_many(int(places.packs[0]), [places.blob(0, digest(content))], held.used, slots)
+
+    with Workers(load, threads=6) as workers:
+        for content in contents:
+            workers.put(content)
+    assert (held.loads, held.now, held.most) == (12, 0, 2)
 
 
 def flip(backend: Loads, position: int) -> None:

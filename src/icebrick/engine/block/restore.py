@@ -16,7 +16,7 @@ from icebrick.engine.block.image import StoredImage
 from icebrick.engine.block.imagemap import ImageMap, map_image
 from icebrick.engine.block.zeros import ZeroTest
 from icebrick.errors import UsageError
-from icebrick.parallel import Slot, Slots
+from icebrick.parallel import Slot, Slots, Workers
 from icebrick.progress import NO_PROGRESS, Progress, Task
 from icebrick.repository.blob import PackedBlob
 from icebrick.repository.blobstore import BlobStore
@@ -121,15 +121,16 @@ class _ImageRestore:
 
     def write(self, slots: Slots) -> None:
         """Load and write everything that is not right yet, in order of packs."""
-        with slots.workers(self._write_pack, name="restore") as workers:
+
+        def write_pack(pieces: npt.NDArray[np.int64]) -> None:
+            written = load_pieces(self._store, self._pieces, pieces, self._target.write, slots)
+            with self._lock:
+                self.stats.written += written
+            self._task.advance(written)
+
+        with Workers(write_pack, threads=self._store.connections, name="restore") as workers:
             for pieces in _by_pack(self._pieces, np.flatnonzero(~self._right)):
                 workers.put(pieces)
-
-    def _write_pack(self, pieces: npt.NDArray[np.int64], _slot: Slot) -> None:
-        written = load_pieces(self._store, self._pieces, pieces, self._target.write)
-        with self._lock:
-            self.stats.written += written
-        self._task.advance(written)
 
 
 def _within(extents: Iterator[Extent], size: int) -> Iterator[Extent]:
@@ -160,9 +161,12 @@ def _by_pack(pieces: ImageMap, wanted: npt.NDArray[np.int64]) -> list[npt.NDArra
 
 
 def load_pieces(
-    store: BlobStore, pieces: ImageMap, wanted: npt.NDArray[np.int64], use: Callable[[int, Data], None]
+    store: BlobStore, pieces: ImageMap, wanted: npt.NDArray[np.int64], use: Callable[[int, Data], None], slots: Slots
 ) -> int:
-    """Load pieces of one pack, ordered by their place there; call `use` with each one's offset and data. Bytes used."""
+    """Load pieces of one pack, ordered by their place there; in a slot, call `use` with each one's offset and data.
+
+    How many bytes were used.
+    """
     blobs: list[PackedBlob] = []
     users: list[list[int]] = []
     for piece in wanted.tolist():
@@ -176,7 +180,7 @@ def load_pieces(
         for piece in users[number]:
             use(int(pieces.offsets[piece]), data)
 
-    store.load_many(int(pieces.places.packs[wanted[0]]), blobs, fan_out)
+    store.load_many(int(pieces.places.packs[wanted[0]]), blobs, fan_out, slots)
     return int(pieces.sizes[wanted].sum())
 
 
@@ -199,11 +203,11 @@ def dump_image(
             def put(offset: int, data: Data, start: int = start, window: memoryview = window) -> None:
                 window[offset - start : offset - start + len(data)] = data
 
-            def load(group: npt.NDArray[np.int64], _slot: Slot, put: Callable[[int, Data], None] = put) -> None:
-                load_pieces(store, pieces, group, put)
+            def load(group: npt.NDArray[np.int64], put: Callable[[int, Data], None] = put) -> None:
+                load_pieces(store, pieces, group, put, slots)
 
             wanted = np.arange(first, behind)
-            with slots.workers(load, name="dump") as workers:
+            with Workers(load, threads=store.connections, name="dump") as workers:
                 for group in _by_pack(pieces, wanted[~pieces.zeros[first:behind]]):
                     workers.put(group)
             write(window)

@@ -162,13 +162,12 @@ class ContentWriter:
         self._zeros: set[bytes] = set()  # ids of blobs that were found to be nothing but zeros
 
     def fill(self, batch: Sequence[Part]) -> None:
-        """Put the parts right; what is wrong with a file is noted with it."""
-        with self._slots.take() as slot:
-            for part, length in self._fill(batch, slot):
-                part.file.part_done(length)
-                self._task.advance(length)
+        """Put the parts right; what is wrong with a file is noted with it. The caller must not have a slot."""
+        for part, length in self._fill(batch):
+            part.file.part_done(length)
+            self._task.advance(length)
 
-    def _fill(self, batch: Sequence[Part], slot: Slot) -> list[tuple[Part, int]]:
+    def _fill(self, batch: Sequence[Part]) -> list[tuple[Part, int]]:
         """The parts and their lengths."""
         content = b"".join(part.content for part in batch)
         if not content:
@@ -177,7 +176,7 @@ class ContentWriter:
             places = self._store.places(content)
         except CorruptDataError as error:
             if len(batch) > 1:
-                return [filled for part in batch for filled in self._fill([part], slot)]
+                return [filled for part in batch for filled in self._fill([part])]
             batch[0].file.fail(str(error))
             return [(batch[0], 0)]
         ids = split_ids(content)
@@ -185,14 +184,15 @@ class ContentWriter:
         wanted: list[_Piece] = []
         filled: list[tuple[Part, int]] = []
         number = 0
-        for part in batch:
-            offset = part.offset
-            for blob_id in split_ids(part.content):
-                if not self._holds(part.file, offset, sizes[number], blob_id, slot):
-                    wanted.append(_Piece(number, part.file, offset))
-                offset += sizes[number]
-                number += 1
-            filled.append((part, offset - part.offset))
+        with self._slots.take() as slot:
+            for part in batch:
+                offset = part.offset
+                for blob_id in split_ids(part.content):
+                    if not self._holds(part.file, offset, sizes[number], blob_id, slot):
+                        wanted.append(_Piece(number, part.file, offset))
+                    offset += sizes[number]
+                    number += 1
+                filled.append((part, offset - part.offset))
         self._load(wanted, ids, places)
         return filled
 
@@ -229,7 +229,7 @@ class ContentWriter:
             done.add(number)
 
         try:
-            self._store.load_many(pack, blobs, use)
+            self._store.load_many(pack, blobs, use, self._slots)
         except CorruptDataError:  # one of them is damaged; the others are not to suffer
             for number, blob in enumerate(blobs):
                 if number in done:

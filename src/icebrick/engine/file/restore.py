@@ -62,7 +62,7 @@ def restore_files(
     with progress.task("restore", unit="B") as task:
         writer = ContentWriter(store, slots, task)
         try:
-            with Workers(writer.fill, threads=slots.count, name="restore") as workers:
+            with Workers(writer.fill, threads=store.connections, name="restore") as workers:
                 restore.put = workers.put
                 walk.run(root, target)
                 restore.hand_over()
