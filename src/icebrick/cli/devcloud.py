@@ -16,7 +16,7 @@ from icebrick.cli.invocation import this_invocation
 from icebrick.cli.output import Output, size_text
 from icebrick.devcloud.accounts import ADMIN, USERS
 from icebrick.devcloud.devcloud import Devcloud, Status
-from icebrick.devcloud.record import Export, FileSystem, Settings
+from icebrick.devcloud.record import Export, FileSystem, Settings, Storage
 from icebrick.errors import DevcloudError, UsageError
 
 DEFAULT_DIRECTORY = Path("/var/tmp/icebrick-devcloud")  # noqa: S108 - up checks that it is nobody else's
@@ -72,6 +72,9 @@ _environment = click.option(
 
 def _settings_options(function: Callable[..., None]) -> Callable[..., None]:
     options = (
+        click.option(
+            "--storage", type=click.Choice(get_args(Storage)), help="Volumes are files, or LVM's, over iSCSI."
+        ),
         click.option("--fs", type=click.Choice(get_args(FileSystem)), help="The volumes' file system. Default: btrfs."),
         click.option("--export", type=click.Choice(get_args(Export)), help="What a host sees. Default: loop."),
         click.option("--keystone-port", type=click.IntRange(0, 65535), help="Default: any free port."),
@@ -188,6 +191,7 @@ def _status_record(status: Status) -> dict[str, Any]:
         "loops": [asdict(loop) for loop in status.loops],
         "mounts": [asdict(mount) for mount in status.mounts],
         "files": sorted(status.footprint.files),
+        "connections": sorted(status.footprint.connections),
     }
 
 
@@ -200,6 +204,6 @@ def _status_text(status: Status) -> str:
             *(f"  {each.name} pid {each.pid}, {size_text(each.memory)} of memory" for each in status.servers),
             *(f"  loop device {each.device} of {each.file}" for each in status.loops),
             *(f"  mount {each.path} of {each.device}" for each in status.mounts),
-            *(f"  {name}" for name in sorted(status.footprint.files)),
+            *(f"  {name}" for name in sorted(status.footprint.files | status.footprint.connections)),
         ]
     )

@@ -7,7 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from icebrick.devcloud.accounts import REGION
+from icebrick.devcloud.iscsi import target_prefix
 from icebrick.devcloud.layout import Layout
+from icebrick.devcloud.lvm import volume_group
 from icebrick.devcloud.record import Record
 
 _KEYSTONE = """\
@@ -53,7 +55,7 @@ osapi_max_limit = {page_size}
 api_paste_config = {etc}/api-paste.ini
 resource_query_filters_file = {etc}/resource_filters.json
 rootwrap_config = {etc}/rootwrap.conf
-enabled_backends = files
+enabled_backends = {storage}
 # A quick start, and statistics that follow what happens.
 scheduler_driver_init_wait_time = 5
 periodic_fuzzy_delay = 0
@@ -79,13 +81,7 @@ lock_path = {directory}/cinder/locks
 driver = noop
 
 {key_manager}
-[files]
-volume_driver = filedriver.FileDriver
-volume_backend_name = files
-filedriver_directory = {directory}
-filedriver_pool = {directory}/pool
-filedriver_export = {export}
-
+{back_end}
 [keystone_authtoken]
 www_authenticate_uri = {keystone_url}
 auth_url = {keystone_url}
@@ -98,6 +94,32 @@ password = {password}
 # A service token lets a test end an attachment that belongs to a server.
 service_token_roles = service
 service_token_roles_required = true
+"""
+
+_FILES = """\
+[files]
+volume_driver = filedriver.FileDriver
+volume_backend_name = files
+filedriver_directory = {directory}
+filedriver_pool = {directory}/pool
+filedriver_export = {export}
+"""
+
+_LVM = """\
+[lvm]
+volume_driver = lvmdriver.LVMDriver
+volume_backend_name = lvm
+lvmdriver_directory = {directory}
+volume_group = {volume_group}
+lvm_type = thin
+lvm_suppress_fd_warnings = true
+max_over_subscription_ratio = 1000
+# The driver sets its own helper, for LIO.
+target_helper = fake
+target_protocol = iscsi
+target_prefix = {target_prefix}
+target_ip_address = 127.0.0.1
+target_secondary_ip_addresses = {further_addresses}
 """
 
 _FIXED_KEY = """\
@@ -239,12 +261,24 @@ def cinder_conf(layout: Layout, record: Record, environment: Path) -> str:
         directory=layout.directory,
         debug=str(record.settings.debug).lower(),
         etc=environment / "etc" / "cinder",
-        export=record.settings.export,
+        storage=record.settings.storage,
+        back_end=_back_end(layout, record),
         page_size=record.settings.page_size,
         cinder_port=record.cinder_port,
         keystone_url=record.keystone_url,
         password=record.password.reveal(),
         key_manager=_key_manager(record),
+    )
+
+
+def _back_end(layout: Layout, record: Record) -> str:
+    if record.settings.storage == "files":
+        return _FILES.format(directory=layout.directory, export=record.settings.export)
+    return _LVM.format(
+        directory=layout.directory,
+        volume_group=volume_group(layout.directory),
+        target_prefix=target_prefix(layout.directory),
+        further_addresses=",".join(f"127.0.0.{number}" for number in range(2, record.settings.portals + 1)),
     )
 
 

@@ -19,8 +19,10 @@ from icebrick.devcloud.accounts import clouds_yaml, seed_content
 from icebrick.devcloud.conffiles import barbican_conf, cinder_conf, keystone_conf, nova_conf, placement_conf
 from icebrick.devcloud.environment import default_environment, prepare_environment
 from icebrick.devcloud.faults import Fault, Operation
+from icebrick.devcloud.iscsi import find_connections, release_connections
 from icebrick.devcloud.layout import Layout, layout_of, write_private
 from icebrick.devcloud.locking import locked_directory
+from icebrick.devcloud.lvm import close_volume_group, find_logical_volumes, open_volume_group
 from icebrick.devcloud.record import ProcessId, Record, Settings, find_record, save_record
 from icebrick.errors import DevcloudError, UsageError
 from icebrick.progress import NO_PROGRESS, Progress
@@ -34,15 +36,25 @@ _PORT_SECONDS = 2.0
 class Footprint:
     """What volumes leave on this host, whatever Cinder's database says.
 
-    `files` are those of volumes and volume snapshots, relative to the pool; `loops` and `mounts` are of volumes only.
+    `files` are those of volumes and volume snapshots, relative to the pool, or logical volumes. `loops` and `mounts`
+    are of volumes only. `connections` is what iSCSI has of them, in words.
     """
 
     files: frozenset[str] = frozenset()
     loops: frozenset[host.LoopDevice] = frozenset()
     mounts: frozenset[host.Mount] = frozenset()
+    connections: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.loops or self.mounts)
+        return bool(self.files or self.loops or self.mounts or self.connections)
+
+    def __sub__(self, other: Footprint) -> Footprint:
+        return Footprint(
+            self.files - other.files,
+            self.loops - other.loops,
+            self.mounts - other.mounts,
+            self.connections - other.connections,
+        )
 
 
 NOTHING = Footprint()
@@ -132,9 +144,15 @@ class Devcloud:
             )
             save_record(self.layout, record)  # before anything else is made: `down` removes only what has one
             self._write_files(record)
-            host.mount_pool(self.layout, settings)
+            self._open_storage(settings)
             self._start_servers(listeners, python, owner)
             undo.pop_all()
+
+    def _open_storage(self, settings: Settings) -> None:
+        if settings.storage == "lvm":
+            open_volume_group(self.layout, settings)
+        else:
+            host.mount_pool(self.layout, settings)
 
     def _write_files(self, record: Record) -> None:
         texts = {
@@ -193,6 +211,8 @@ class Devcloud:
 
     def _release(self) -> None:
         self._end_servers()
+        release_connections(self.layout.directory)
+        close_volume_group(self.layout.directory)
         host.release_all(self.layout.directory)
 
     def _reap(self) -> None:
@@ -211,18 +231,19 @@ class Devcloud:
 
     def footprint(self) -> Footprint:
         """What volumes and volume snapshots hold on this host now."""
-        pool = self.layout.pool
-        loops = frozenset(host.find_loops(pool))
+        directory, pool = self.layout.directory, self.layout.pool
+        record = find_record(self.layout)
+        if record is not None and record.settings.storage == "lvm":
+            return Footprint(files=find_logical_volumes(directory), connections=find_connections(directory))
         return Footprint(
             files=frozenset(str(path.relative_to(pool)) for path in pool.glob("*/*")),
-            loops=loops,
+            loops=frozenset(host.find_loops(pool)),
             mounts=frozenset(mount for mount in host.find_mounts(pool) if mount.path != str(pool)),
         )
 
     def leaks(self, before: Footprint = NOTHING) -> Footprint:
         """What is there now and was not there `before`: false if there is nothing."""
-        now = self.footprint()
-        return Footprint(now.files - before.files, now.loops - before.loops, now.mounts - before.mounts)
+        return self.footprint() - before
 
     def set_faults(self, *faults: Fault) -> None:
         """Replace all faults of the volume driver; with none, all is well again."""

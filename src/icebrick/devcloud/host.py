@@ -114,6 +114,8 @@ def mount_pool(layout: Layout, settings: Settings) -> None:
 
 def needed_tools(settings: Settings) -> tuple[str, ...]:
     """The programs that a devcloud of these settings runs."""
+    if settings.storage == "lvm":
+        return ("losetup", "vgcreate", "vgchange", "vgs", "lvs", "iscsiadm")
     make = _MAKE_FILE_SYSTEM.get(settings.filesystem)
     return ("losetup", "mount", "umount", "cp", *(make[:1] if make else ()))
 

@@ -11,6 +11,7 @@ from icebrick.errors import DevcloudError
 from icebrick.secret import Secret
 
 FileSystem: TypeAlias = Literal["btrfs", "xfs", "none"]
+Storage: TypeAlias = Literal["files", "lvm"]
 Export: TypeAlias = Literal["loop", "file"]
 
 
@@ -18,10 +19,12 @@ Export: TypeAlias = Literal["loop", "file"]
 class Settings:
     """How a devcloud is to be.
 
-    `filesystem` of the pool: btrfs and xfs copy volumes by reflink, btrfs also freezes a group at one instant, "none"
-    is the directory's own file system and makes sparse copies. `export`: what a host gets of a volume, a loop device
-    or the plain file. `page_size`: the most entries in one answer of Cinder. `compute`: Nova too. `key_manager`:
-    Barbican too, and the volume types luks and luks2, whose keys it has. A port of 0 is any free one.
+    `storage`: volumes are files, or thin volumes of LVM that hosts get over iSCSI, each at `portals` addresses; then
+    `filesystem` and `export` mean nothing. `filesystem` of the pool: btrfs and xfs copy volumes by reflink, btrfs also
+    freezes a group at one instant, "none" is the directory's own file system and makes sparse copies. `export`: what a
+    host gets of a volume, a loop device or the plain file. `page_size`: the most entries in one answer of Cinder.
+    `compute`: Nova too. `key_manager`: Barbican too, and the volume types luks and luks2, whose keys it has. A port of
+    0 is any free one.
     """
 
     filesystem: FileSystem = "btrfs"
@@ -33,6 +36,8 @@ class Settings:
     debug: bool = False
     compute: bool = False
     key_manager: bool = False
+    storage: Storage = "files"
+    portals: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ udevadm trigger --action=add --subsystem-match=block
 udevadm settle -t 30
 
 # No daemon watches here, and no file says which devices LVM may look at: all that are made for it.
-printf 'devices { use_devicesfile = 0 }\nactivation { monitoring = 0 }\n' > /etc/lvm/lvmlocal.conf
+printf 'devices { use_devicesfile = 0 }\nactivation { monitoring = 0 reserved_memory = 0 reserved_stack = 0 }\n' > /etc/lvm/lvmlocal.conf
 echo "InitiatorName=iqn.1993-08.org.debian:01:lab" > /etc/iscsi/initiatorname.iscsi
 iscsid
 
