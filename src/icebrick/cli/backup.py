@@ -102,7 +102,7 @@ def _run(invocation: Invocation, request: BackupRequest) -> None:
             reader=isolated_reader(settings.agent.reader, capacity.stop) if request.isolated else None,
         ) as access,
     ):
-        plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode)
+        plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode, encrypted=request.encrypted)
         _warn(invocation.output, plan)
         with repositories.destinations(plan.volumes, capacity.slots) as destinations:
             report = run_backup(plan, access, destinations, capacity, progress)
@@ -114,7 +114,7 @@ def _plan(invocation: Invocation, request: BackupRequest) -> None:
         opened_cloud(invocation.settings.cloud) as cloud,
         opened_repositories(invocation, cloud) as repositories,
     ):
-        plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode)
+        plan = plan_backup(cloud, request.scope, tags=request.tags, mode=request.mode, encrypted=request.encrypted)
         compared, failures = repositories.compare(plan.volumes)
     _warn(invocation.output, plan)
     plan = replace(plan, failures=(*plan.failures, *failures))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from icebrick.cli.output import counted, one_line, size_text, table
+from icebrick.workflow.encryption import Form
 from icebrick.workflow.naming import volume_of_path
 from icebrick.workflow.report import BackupReport, Failure, GroupBackup, SavedSnapshot
 
@@ -41,6 +42,9 @@ def remarks(backup: SavedSnapshot) -> Iterator[str]:
     """What is not as one would like it to be."""
     if backup.problem_count:
         yield f"{counted(backup.problem_count, 'file')} not or not fully read"
+    stored = backup.encryption
+    if stored is not None and stored.form is not Form.DECRYPTED:
+        yield f"encrypted, and read as it is stored{f': {stored.reason}' if stored.reason else ''}"
     if backup.mode_reason is not None:
         yield f"not file by file: {backup.mode_reason}"
 

@@ -82,6 +82,8 @@ def _remarks(restored: VolumeRestore) -> Iterator[str]:
     yield from map(_safety_text, restored.safety_snapshot_ids)
     if restored.removed_volume_id is not None:
         yield f"removed the replaced volume {restored.removed_volume_id}"
+    if restored.encryption is not None:
+        yield restored.encryption.how
     if restored.not_restored:
         yield f"not restored: {', '.join(each.attribute for each in restored.not_restored)}"
 

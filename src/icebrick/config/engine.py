@@ -11,6 +11,7 @@ from icebrick.config.option import Option
 from icebrick.config.resolve import Resolved, Resolver, the_one_that_counts
 from icebrick.engine.file.options import Overwrite
 from icebrick.errors import UsageError
+from icebrick.workflow.encryption import EncryptedVolumes
 from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.request import BackupRequest, RestoreRequest
 from icebrick.workflow.scope import Scope, ScopeKind
@@ -51,6 +52,8 @@ class EngineSettings:
     project_cloud: Mapping[str, str]
     map_type: Mapping[str, str]
     map_az: Mapping[str, str]
+    encrypted_volumes: EncryptedVolumes
+    drop_encryption: bool
 
     def backup_request(self) -> BackupRequest:
         """UsageError when it would contradict itself, or when there is no scope."""
@@ -60,6 +63,7 @@ class EngineSettings:
             isolated=self.isolated,
             tags=self.tags,
             cold=self.cold,
+            encrypted=self.encrypted_volumes,
             recreate_on_error=self.recreate_vol_on_error,
         )
 
@@ -79,6 +83,7 @@ class EngineSettings:
             to_project=self.to_project,
             map_type=self.map_type,
             map_az=self.map_az,
+            drop_encryption=self.drop_encryption,
         )
 
     def _scope(self) -> Scope:
@@ -120,6 +125,8 @@ def engine_settings(resolver: Resolver) -> EngineSettings:
         project_cloud=get(options.PROJECT_CLOUD),
         map_type=get(options.MAP_TYPE),
         map_az=get(options.MAP_AZ),
+        encrypted_volumes=EncryptedVolumes(get(options.ENCRYPTED_VOLUMES)),
+        drop_encryption=get(options.DROP_ENCRYPTION),
     )
 
 

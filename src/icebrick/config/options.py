@@ -249,6 +249,14 @@ READER: Option[str] = Option(
     environment="ICEBRICK_READER",
     actions=(BACKUP,),
 )
+ENCRYPTED_VOLUMES: Option[str] = _engine(
+    "encrypted-volumes",
+    choice("auto", "decrypt", "as-stored"),
+    "auto",
+    "How encrypted volumes are read: decrypted; as they are stored, to be opened with the same key alone; auto: "
+    "decrypted where the user may read the key, else as stored.",
+    actions=(BACKUP,),
+)
 COLD: Option[bool] = _switch(
     "cold",
     "Detach each volume from its servers before it is frozen, and attach it again afterwards.",
@@ -352,6 +360,12 @@ MAP_AZ: Option[Mapping[str, str]] = _engine(
     actions=(RESTORE,),
 )
 
+DROP_ENCRYPTION: Option[bool] = _switch(
+    "drop-encryption",
+    "Restore what was in encrypted volumes to volumes that are not encrypted, too.",
+    actions=(RESTORE,),
+)
+
 STATE_DIR: Option[Path | None] = Option(
     "agent",
     "state-dir",
@@ -417,6 +431,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     EXCLUDE,
     MODE,
     READER,
+    ENCRYPTED_VOLUMES,
     COLD,
     TAG,
     RECREATE,
@@ -435,6 +450,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     PROJECT_CLOUD,
     MAP_TYPE,
     MAP_AZ,
+    DROP_ENCRYPTION,
     STATE_DIR,
     READER_DIR,
     READER_MEMORY,

@@ -25,6 +25,7 @@ from icebrick.cloud.temporary import (
     unfinished_volume,
 )
 from icebrick.connection import ConnectionInfo, ConnectorProperties
+from icebrick.encryption import VolumeKey
 from icebrick.errors import UnexpectedStateError
 from icebrick.run import Run
 from icebrick.workflow.readers import FileReader, HostReader
@@ -84,34 +85,45 @@ class VolumeAccess:
         return AttachingHost(self.properties, self.connector.disconnect)
 
     @contextmanager
-    def device(self, volume: Volume, mode: Mode) -> Iterator[HostDevice]:
-        """The volume attached here, for others to open too."""
+    def device(self, volume: Volume, mode: Mode, *, key: VolumeKey | None = None) -> Iterator[HostDevice]:
+        """The volume attached here, for others to open too; with its `key`, what is in it."""
 
         def open_device(info: ConnectionInfo) -> AbstractContextManager[HostDevice]:
-            return self.connector.open_device(info, size=volume.size * GIB)
+            return self.connector.open_device(info, size=volume.size * GIB, key=key)
 
         with attached(self.cloud, self._host, volume.id, mode, open_device, self.leftovers) as device:
             yield device
 
     @contextmanager
-    def readable(self, volume: Volume, *, direct: bool = False) -> Iterator[BlockSource]:
+    def readable(self, volume: Volume, *, direct: bool = False, key: VolumeKey | None = None) -> Iterator[BlockSource]:
         """The volume attached here, to be read; with `direct`, from the device and not from this host's memory."""
 
         def open_source(info: ConnectionInfo) -> AbstractContextManager[BlockSource]:
-            return self.connector.open_source(info, size=volume.size * GIB, direct=direct)
+            return self.connector.open_source(info, size=volume.size * GIB, direct=direct, key=key)
 
         with attached(self.cloud, self._host, volume.id, Mode.READ, open_source, self.leftovers) as source:
             yield source
 
     @contextmanager
-    def writable(self, volume: Volume) -> Iterator[BlockTarget]:
+    def writable(self, volume: Volume, *, key: VolumeKey | None = None) -> Iterator[BlockTarget]:
         """The volume attached here, to be written."""
 
         def open_target(info: ConnectionInfo) -> AbstractContextManager[BlockTarget]:
-            return self.connector.open_target(info, size=volume.size * GIB)
+            return self.connector.open_target(info, size=volume.size * GIB, key=key)
 
         with attached(self.cloud, self._host, volume.id, Mode.WRITE, open_target, self.leftovers) as target:
             yield target
+
+    def encrypt(self, volume: Volume, key: VolumeKey) -> None:
+        """Make the volume an empty one that opens with the key; what it held is lost."""
+
+        @contextmanager
+        def encrypted(info: ConnectionInfo) -> Iterator[None]:
+            self.connector.encrypt(info, size=volume.size * GIB, key=key)
+            yield
+
+        with attached(self.cloud, self._host, volume.id, Mode.WRITE, encrypted, self.leftovers):
+            log.info("encrypted run=%s volume=%s", self.run.id, volume.id)
 
     @contextmanager
     def copied(self, volume: Volume, owner: Owner | None = None) -> Iterator[Volume]:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from icebrick.blockdev import BlockSource
-from icebrick.errors import Interrupted
+from icebrick.errors import Interrupted, NotEncryptedError
 from icebrick.progress import NO_PROGRESS, LabelledProgress, Progress
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import from_datetime
 from icebrick.run import Run
 from icebrick.workflow.destination import Destinations, parents_of
+from icebrick.workflow.encryption import DecryptedVolumes, EncryptedVolumes, Form, StoredEncryption, choose_form
 from icebrick.workflow.freezing import Freezer, Frozen
 from icebrick.workflow.naming import BackupMode, SnapshotNaming, checked_tag, name_volume
 from icebrick.workflow.parallel import Capacity, Done, Failed, Outcome, run_jobs
 from icebrick.workflow.reading import Reading
-from icebrick.workflow.record import VolumeRecord, encode_record
+from icebrick.workflow.record import VolumeRecord
 from icebrick.workflow.report import BackupReport, Failure, SavedSnapshot, Skipped
 from icebrick.workflow.saving import PROGRAM_VERSION, Saver, SnapshotSpec
 from icebrick.workflow.scope import FoundGroup, Scope, ScopeKind, find_volumes
@@ -46,10 +47,16 @@ class BackupPlan:
     warnings: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     mode: BackupMode = BackupMode.AUTO
+    encrypted: EncryptedVolumes = EncryptedVolumes.AUTO
 
 
 def plan_backup(
-    cloud: Cloud, scope: Scope, *, tags: tuple[str, ...] = (), mode: BackupMode = BackupMode.AUTO
+    cloud: Cloud,
+    scope: Scope,
+    *,
+    tags: tuple[str, ...] = (),
+    mode: BackupMode = BackupMode.AUTO,
+    encrypted: EncryptedVolumes = EncryptedVolumes.AUTO,
 ) -> BackupPlan:
     """Look the volumes up; one that cannot be read is a failure of its own. Makes nothing."""
     found = find_volumes(cloud, scope)
@@ -57,7 +64,7 @@ def plan_backup(
     if scope.kind is ScopeKind.ALL_PROJECTS:
         volumes = tuple(sorted(volumes, key=lambda volume: volume.project_id))
     checked = tuple(map(checked_tag, tags))
-    return BackupPlan(volumes, found.groups, found.failures, found.skipped, found.warnings, checked, mode)
+    return BackupPlan(volumes, found.groups, found.failures, found.skipped, found.warnings, checked, mode, encrypted)
 
 
 def run_backup(
@@ -72,7 +79,7 @@ def run_backup(
         (progress if several else NO_PROGRESS).task("volumes", total=len(plan.volumes), unit="volumes") as ended,
         closing(Freezer(access, plan.groups)) as freezer,
     ):
-        job = _Job(access, freezer, destinations, plan.tags, plan.mode)
+        job = _Job(access, freezer, destinations, plan)
 
         def back_up(volume: Volume) -> SavedSnapshot:
             shown = LabelledProgress(progress, _label(volume)) if several else progress
@@ -122,25 +129,40 @@ class _Job:
     access: VolumeAccess
     freezer: Freezer
     destinations: Destinations
-    tags: tuple[str, ...]
-    mode: BackupMode
+    plan: BackupPlan
 
     def back_up(self, volume: Volume, progress: Progress) -> SavedSnapshot:
         log.info("backing up run=%s volume=%s size_gib=%d", self.access.run.id, volume.id, volume.size)
+        stored = choose_form(self.access.cloud, volume, self.plan.encrypted)
         with (
             self.destinations.of(volume) as destination,  # first: without it, nothing is to be made in the cloud
             self.freezer.frozen(volume) as frozen,
         ):
             spec = self._spec(volume, frozen, parents_of(destination.snapshots, volume.id))
-            return Reading(frozen.snapshot, self.access, destination.saver, spec, progress).save(self.mode)
+            reading = Reading(frozen.snapshot, self.access, destination.saver, spec, progress, self.access)
+            try:
+                return self._save(reading, stored)
+            except NotEncryptedError:
+                if stored is None or stored.form is not Form.DECRYPTED:
+                    raise
+                empty = replace(stored, form=Form.AS_STORED, reason="nobody has written to it yet")
+                return self._save(reading, empty)
+
+    def _save(self, reading: Reading, stored: StoredEncryption | None) -> SavedSnapshot:
+        if stored is None:
+            return reading.save(self.plan.mode)
+        if stored.form is Form.DECRYPTED:
+            reading = replace(reading, devices=DecryptedVolumes(self.access))
+        saved = reading.of_encryption(stored).save(self.plan.mode)
+        return replace(saved, encryption=stored)
 
     def _spec(self, volume: Volume, frozen: Frozen, parents: Mapping[BackupMode, Snapshot]) -> SnapshotSpec:
         run = self.access.run
         naming = name_volume(
-            volume.id, volume.project_id, run_id=run.id, name=volume.name, group=frozen.tags, tags=self.tags
+            volume.id, volume.project_id, run_id=run.id, name=volume.name, group=frozen.tags, tags=self.plan.tags
         )
         record = VolumeRecord(volume, run, frozen.moment, PROGRAM_VERSION, frozen.group)
-        return SnapshotSpec(naming, from_datetime(frozen.moment), parents, encode_record(record))
+        return SnapshotSpec(naming, from_datetime(frozen.moment), parents, record)
 
 
 def run_image_backup(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from icebrick.attach.base import HostDevice
     from icebrick.cloud.base import VolumeSnapshot
     from icebrick.workflow.access import VolumeAccess
+    from icebrick.workflow.encryption import StoredEncryption
+    from icebrick.workflow.restoring.content import VolumeDevices
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,13 @@ class Reading:
     saver: Saver
     spec: SnapshotSpec
     progress: Progress
+    devices: VolumeDevices
+    """How clones are opened: as they are stored, or what is in them."""
+
+    def of_encryption(self, stored: StoredEncryption) -> Reading:
+        """With a record that tells in which form the volume is read."""
+        assert self.spec.record is not None, "volumes have records"
+        return replace(self, spec=replace(self.spec, record=replace(self.spec.record, encryption=stored)))
 
     def save(self, mode: BackupMode) -> SavedSnapshot:
         """FileSystemError when the mode is files, and that is not possible."""
@@ -56,14 +65,14 @@ class Reading:
         with (
             self.access.cloned(self.snapshot) as clone,
             # Read once, so it would only push out what others cached.
-            self.access.readable(clone, direct=True) as source,
+            self.devices.readable(clone, direct=True) as source,
         ):
             return self.saver.save_image(source, self.spec, self.progress)
 
     def _save_files(self) -> SavedSnapshot:
         with (
             self.access.cloned(self.snapshot) as clone,
-            self.access.device(clone, self.reader.mode) as device,
+            self.devices.device(clone, self.reader.mode) as device,
         ):
             try:
                 return self._save_tree(device, self.reader.types)
@@ -75,7 +84,7 @@ class Reading:
 
     def _save_either(self) -> SavedSnapshot:
         with self.access.cloned(self.snapshot) as clone:
-            with self.access.device(clone, Mode.READ) as device:
+            with self.devices.device(clone, Mode.READ) as device:
                 try:
                     check_can_make(find_file_system(device, TYPES))
                     if self.reader.mode is Mode.READ:
@@ -86,7 +95,7 @@ class Reading:
                         saved = self.saver.save_image(source, self.spec, self.progress)
                     return replace(saved, mode_reason=str(error))
             try:
-                with self.access.device(clone, Mode.WRITE) as device:
+                with self.devices.device(clone, Mode.WRITE) as device:
                     return self._save_tree(device, TYPES)
             except NoFiles as error:
                 self._say(error)

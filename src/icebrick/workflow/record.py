@@ -14,7 +14,10 @@ from typing import Any
 
 from icebrick.cloud.base import Group, Volume
 from icebrick.document import Fields, open_document
+from icebrick.encryption import Encryption
+from icebrick.errors import CorruptDataError
 from icebrick.run import Run
+from icebrick.workflow.encryption import Form, StoredEncryption
 
 FILE_NAME = "volume.json"
 FORMAT = "icebrick volume record"
@@ -42,6 +45,16 @@ class VolumeRecord:
     tool: str
     group: GroupRecord | None = None
     """None for a volume that was backed up by itself, in a group or not."""
+    encryption: StoredEncryption | None = None
+    """None for a volume that was not encrypted, and in records of before there was this."""
+
+    @property
+    def stored_encryption(self) -> StoredEncryption | None:
+        """None for a volume that was not encrypted; those of before there was `encryption` are as they were stored."""
+        if self.encryption is not None or not self.volume.encrypted:
+            return self.encryption
+        key_id = self.volume.record.get("encryption_key_id")
+        return StoredEncryption(Form.AS_STORED, Encryption("", key_id if isinstance(key_id, str) else ""))
 
 
 def encode_record(record: VolumeRecord) -> bytes:
@@ -76,6 +89,8 @@ def encode_record(record: VolumeRecord) -> bytes:
     }
     if record.group is not None:
         document["group"] = _encode_group(record.group)
+    if record.encryption is not None:
+        document["encryption"] = _encode_encryption(record.encryption)
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
@@ -84,12 +99,14 @@ def decode_record(data: bytes, where: str) -> VolumeRecord:
     document = open_document(data, where, expected=FORMAT, version=VERSION)
     run = document.object("run")
     in_group = document.values.get("group") is not None
+    is_encrypted = document.values.get("encryption") is not None
     return VolumeRecord(
         volume=_decode_volume(document.object("volume"), document.mapping("cinder")),
         run=Run(run.text("id"), run.text("host")),
         taken=document.time("taken"),
         tool=document.text("tool"),
         group=_decode_group(document.object("group")) if in_group else None,
+        encryption=_decode_encryption(document.object("encryption"), where) if is_encrypted else None,
     )
 
 
@@ -119,6 +136,38 @@ def _decode_group(fields: Fields) -> GroupRecord:
         consistent=fields.optional_flag("consistent"),
     )
     return GroupRecord(group, fields.text("group_snapshot_id"))
+
+
+def _encode_encryption(stored: StoredEncryption) -> Mapping[str, Any]:
+    encryption = stored.encryption
+    return {
+        "form": stored.form.value,
+        "reason": stored.reason,
+        "size": stored.size,
+        "provider": encryption.provider,
+        "cipher": encryption.cipher,
+        "key_size": encryption.key_size,
+        "key_id": encryption.key_id,
+        "control_location": encryption.control_location,
+    }
+
+
+def _decode_encryption(fields: Fields, where: str) -> StoredEncryption:
+    form = fields.text("form")
+    if form not in {each.value for each in Form}:
+        raise CorruptDataError(f"{where}: there is no form of encryption {form!r}")
+
+    def number(name: str, most: int) -> int | None:
+        return None if fields.values.get(name) is None else fields.number(name, 0, most)
+
+    encryption = Encryption(
+        provider=fields.text("provider"),
+        key_id=fields.text("key_id"),
+        cipher=fields.optional_text("cipher"),
+        key_size=number("key_size", 1 << 16),
+        control_location=fields.text("control_location"),
+    )
+    return StoredEncryption(Form(form), encryption, fields.optional_text("reason"), number("size", 1 << 62))
 
 
 def _decode_volume(fields: Fields, record: Mapping[str, Any]) -> Volume:

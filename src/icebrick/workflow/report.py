@@ -14,6 +14,7 @@ from icebrick.workflow.naming import BackupMode
 
 if TYPE_CHECKING:
     from icebrick.engine.file.base import Problem
+    from icebrick.workflow.encryption import StoredEncryption
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class SavedSnapshot:
     problems: tuple[Problem, ...] = ()
     """Files that are not in the snapshot, or not in full; the first 10,000 of them."""
     problem_count: int = 0
+    encryption: StoredEncryption | None = None
+    """None of a volume that was not encrypted, and of an image."""
 
 
 @dataclass(frozen=True, slots=True)

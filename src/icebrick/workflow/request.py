@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from icebrick.engine.file.options import FileRestoreOptions, Overwrite
 from icebrick.errors import UsageError
+from icebrick.workflow.encryption import EncryptedVolumes
 from icebrick.workflow.naming import BackupMode
 from icebrick.workflow.scope import Scope, ScopeKind
 from icebrick.workflow.select import LATEST, Selection
@@ -27,6 +28,7 @@ class BackupRequest:
     cold: bool = False
     recreate_on_error: bool = False
     """Make temporary volumes that fail again."""
+    encrypted: EncryptedVolumes = EncryptedVolumes.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class RestoreRequest:
     """Volume types of the backup, and what new volumes have instead."""
     map_az: Mapping[str, str] = field(default_factory=dict)
     """The same of availability zones."""
+    drop_encryption: bool = False
+    """What was encrypted may be stored in volumes that are not."""
 
     def __post_init__(self) -> None:
         elsewhere = self.to_cloud is not None or self.to_project is not None

@@ -30,6 +30,7 @@ from icebrick.repository.timestamp import Timestamp, now
 from icebrick.repository.tree import Node, encode_tree
 from icebrick.workflow import record as volume_record
 from icebrick.workflow.naming import BackupMode, SnapshotNaming
+from icebrick.workflow.record import VolumeRecord
 from icebrick.workflow.report import SavedSnapshot
 from icebrick.workflow.restore_files import find_files
 
@@ -42,7 +43,7 @@ PROGRAM_VERSION = f"icebrick {__version__}"
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSpec:
-    """What a new snapshot shall be. `moment` is the time that it shows; `record` is the content of volume.json.
+    """What a new snapshot shall be. `moment` is the time that it shows; `record` becomes volume.json.
 
     `parents` are what it is compared with, whichever mode it will be of.
     """
@@ -50,7 +51,13 @@ class SnapshotSpec:
     naming: SnapshotNaming
     moment: Timestamp
     parents: Mapping[BackupMode, Snapshot] = field(default_factory=dict)
-    record: bytes | None = None
+    record: VolumeRecord | None = None
+
+    def of_size(self, size: int) -> SnapshotSpec:
+        """With the bytes that were read of an encrypted volume in its record."""
+        if self.record is None or self.record.encryption is None:
+            return self
+        return replace(self, record=replace(self.record, encryption=replace(self.record.encryption, size=size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ class Saver:
             image = result.image
             return _Content(tuple(result.nodes), image.size, result.stats.bytes_read, image.digest, counts)
 
-        return self._save(spec, BackupMode.BLOCKS, back_up)
+        return self._save(spec.of_size(source.size), BackupMode.BLOCKS, back_up)
 
     def save_files(
         self, tree: FileTree, file_system: FileSystem, spec: SnapshotSpec, progress: Progress
@@ -109,7 +116,7 @@ class Saver:
                 node = _file_node(filesystem_record.FILE_NAME, about, writer, spec.moment)
             return _files_content(result, node)
 
-        return self._save(spec, BackupMode.FILES, back_up)
+        return self._save(spec.of_size(file_system.size), BackupMode.FILES, back_up)
 
     def _save(
         self, spec: SnapshotSpec, mode: BackupMode, back_up: Callable[[BlobWriter, Snapshot | None], _Content]
@@ -193,7 +200,8 @@ def _files_content(result: FilesResult, about: Node) -> _Content:
 def _save_tree(writer: BlobWriter, content: _Content, spec: SnapshotSpec) -> bytes:
     nodes = list(content.nodes)
     if spec.record is not None:
-        nodes.append(_file_node(volume_record.FILE_NAME, spec.record, writer, spec.moment))
+        encoded = volume_record.encode_record(spec.record)
+        nodes.append(_file_node(volume_record.FILE_NAME, encoded, writer, spec.moment))
     return writer.save(BlobType.TREE, encode_tree(nodes))
 
 

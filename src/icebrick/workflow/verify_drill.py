@@ -11,7 +11,6 @@ from typing import Any
 
 from icebrick.cloud.base import Mode, Volume
 from icebrick.engine.file.options import FileRestoreOptions
-from icebrick.errors import IcebrickError
 from icebrick.filesystem.check import FileSystemCheck, check_file_system
 from icebrick.parallel import Slots
 from icebrick.progress import Progress
@@ -24,6 +23,7 @@ from icebrick.workflow.restore import VerificationError
 from icebrick.workflow.restore_files import FilesReceipt
 from icebrick.workflow.restoring.attributes import check_possible, spec_for
 from icebrick.workflow.restoring.content import Content, VolumeDevices, open_content
+from icebrick.workflow.restoring.encryption import sealing_of
 from icebrick.workflow.scratch import scratch_device
 
 
@@ -65,15 +65,12 @@ class DrillGround:
                 yield devices, Volume(str(self._ground), name="", status="", size=-(-content.size // GIB))
             return
         backed_up = self._images.record(snapshot).volume
-        if backed_up.encrypted:
-            raise IcebrickError(
-                f"volume {backed_up.id} was encrypted with a key of its own; a new volume could not read the data",
-                hint="Drill with --target: the encrypted image is restored to a file.",
-            )
+        sealing = sealing_of(self._images, snapshot, None, drop=False)
         spec = spec_for(backed_up, content.size, {}, {})
         check_possible(self._ground.cloud, spec)
         with self._ground.scratch(spec) as volume:
-            yield self._ground, volume
+            sealing.check(volume)
+            yield sealing.devices(self._ground, volume, new=True), volume
 
 
 def _checked(devices: VolumeDevices, volume: Volume) -> FileSystemCheck:

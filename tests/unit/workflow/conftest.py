@@ -28,6 +28,7 @@ from icebrick.testing.fakehost import FakeTime, fake_host
 from icebrick.workflow.access import VolumeAccess
 from icebrick.workflow.backup import plan_backup, run_backup
 from icebrick.workflow.destination import OneDestination, opened_destination
+from icebrick.workflow.encryption import EncryptedVolumes
 from icebrick.workflow.images import Images
 from icebrick.workflow.living import RunRegistry
 from icebrick.workflow.naming import BackupMode
@@ -80,11 +81,14 @@ class World:
         *volume_ids: str,
         tags: tuple[str, ...] = (),
         mode: BackupMode = BackupMode.AUTO,
+        encrypted: EncryptedVolumes = EncryptedVolumes.AUTO,
         capacity: Capacity | None = None,
         progress: Progress = NO_PROGRESS,
     ) -> BackupReport:
         """With a `capacity` of one job if none is given: one volume after the other."""
-        return self.back_up_scope(named(*volume_ids), tags=tags, mode=mode, capacity=capacity, progress=progress)
+        return self.back_up_scope(
+            named(*volume_ids), tags=tags, mode=mode, encrypted=encrypted, capacity=capacity, progress=progress
+        )
 
     def back_up_scope(
         self,
@@ -92,6 +96,7 @@ class World:
         *,
         tags: tuple[str, ...] = (),
         mode: BackupMode = BackupMode.AUTO,
+        encrypted: EncryptedVolumes = EncryptedVolumes.AUTO,
         capacity: Capacity | None = None,
         progress: Progress = NO_PROGRESS,
         cold: bool = False,
@@ -104,7 +109,7 @@ class World:
             ) as access,
             opened_destination(self.repository, capacity.slots, NO_PROGRESS, lock_wait=timedelta()) as destination,
         ):
-            plan = plan_backup(self.cloud, scope, tags=tags, mode=mode)
+            plan = plan_backup(self.cloud, scope, tags=tags, mode=mode, encrypted=encrypted)
             return run_backup(plan, access, OneDestination(destination), capacity, progress)
 
     def restore(self, volume_id: str, **asked: Any) -> VolumeRestore:

@@ -64,6 +64,16 @@ class NotRestored:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoredEncryption:
+    """How a restored volume is encrypted, whose backup was or is of encrypted data."""
+
+    how: str
+    """A sentence's end, for people."""
+    needed_key_id: str | None = None
+    """Of a key that is not the volume's own, without which nobody can use it until the keys are changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A volume transfer that somebody in the project has to accept, who needs both of these."""
 
@@ -96,6 +106,7 @@ class VolumeRestore:
     """The volume that was replaced."""
     not_removed: str | None = None
     """Why that is still there although it was to be removed."""
+    encryption: RestoredEncryption | None = None
 
 
 @dataclass(frozen=True, slots=True)

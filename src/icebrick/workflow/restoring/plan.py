@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from icebrick.cloud.base import Volume, VolumeSpec
 from icebrick.engine.file.options import FileRestoreOptions
@@ -18,6 +18,7 @@ from icebrick.workflow.points import volume_id_of
 from icebrick.workflow.request import RestoreRequest
 from icebrick.workflow.restoring.attributes import check_possible, group_to_join, spec_for
 from icebrick.workflow.restoring.content import Content, open_content
+from icebrick.workflow.restoring.encryption import Sealing, sealing_of
 from icebrick.workflow.restoring.old import hindrance
 from icebrick.workflow.restoring.outcome import Way
 from icebrick.workflow.restoring.places import Place, Places
@@ -55,6 +56,7 @@ class VolumeRestorePlan:
     """Of the new volume."""
     no_group: str = ""
     """Why the restored volume is not in the group that the volume is or was in."""
+    sealing: Sealing = field(default_factory=Sealing)
 
 
 def plan_volume_restore(source: RestoreSource, snapshot: Snapshot) -> VolumeRestorePlan:
@@ -80,10 +82,15 @@ def plan_volume_restore(source: RestoreSource, snapshot: Snapshot) -> VolumeRest
     existing = place.access.cloud.find_volume(volume_id)
     if existing is None:
         return plan_anew(source, plan, "the volume is gone")
-    plan = replace(plan, existing=existing, no_group="" if request.in_place else "a copy is in no group")
+    sealing = sealing_of(source.images, snapshot, existing, drop=request.drop_encryption)
+    plan = replace(
+        plan, existing=existing, no_group="" if request.in_place else "a copy is in no group", sealing=sealing
+    )
     _check_removable(source, plan, existing)
     problem = _problem(plan, existing)
     if problem is None:
+        sealing.check(existing)
+        _check_transferable(plan, existing)
         return replace(plan, backed_up=_record(source, plan) if request.meta_override else None)
     if not request.recreate_on_error:
         hint = "With --recreate-vol-on-error it is restored onto a new volume."
@@ -94,19 +101,26 @@ def plan_volume_restore(source: RestoreSource, snapshot: Snapshot) -> VolumeRest
 def plan_anew(source: RestoreSource, plan: VolumeRestorePlan, reason: str) -> VolumeRestorePlan:
     """Instead onto a new volume, made from the record."""
     backed_up = _record(source, plan)
-    if backed_up.encrypted:
-        raise IcebrickError(
-            f"volume {plan.volume_id} was encrypted with a key of its own; a new volume could not read the data",
-            hint="Restore the encrypted image with --target.",
-        )
     cloud, request = plan.place.access.cloud, source.request
+    if not request.drop_encryption:
+        _check_transferable(plan, backed_up)
+    sealing = sealing_of(source.images, plan.snapshot, None, drop=request.drop_encryption)
     spec = spec_for(backed_up, plan.content.size, request.map_type, request.map_az)
     check_possible(cloud, spec)
     no_group = "the volume is another project's until it is accepted"
     if plan.place.is_direct:
         group_id, no_group = group_to_join(cloud, backed_up, spec)
         spec = replace(spec, group_id=group_id)
-    return replace(plan, way=Way.NEW, reason=reason, backed_up=backed_up, spec=spec, no_group=no_group)
+    return replace(plan, way=Way.NEW, reason=reason, backed_up=backed_up, spec=spec, no_group=no_group, sealing=sealing)
+
+
+def _check_transferable(plan: VolumeRestorePlan, volume: Volume) -> None:
+    """Before hours of work, not after them."""
+    if volume.encrypted and not plan.place.is_direct:
+        raise UsageError(
+            f"volume {plan.volume_id} is encrypted, and Cinder hands encrypted volumes over to no other project",
+            hint=f"The agent's user needs a role in project {plan.place.project_id}.",
+        )
 
 
 def _place(source: RestoreSource, snapshot: Snapshot) -> Place:

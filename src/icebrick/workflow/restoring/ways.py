@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from icebrick.cloud.base import Volume
+from icebrick.cloud.base import Volume, VolumeSpec
 from icebrick.cloud.temporary import Owner
 from icebrick.errors import BackendError, IcebrickError, Interrupted, QuotaError, RepositoryError
 from icebrick.progress import Progress
@@ -60,7 +60,7 @@ class Attempt:
         owner = Owner(access.cloud)
         with ExitStack() as made:
             if plan.spec is not None:
-                volume = made.enter_context(access.created(plan.spec, owner))
+                volume = _created(plan, plan.spec, owner, made)
             else:
                 assert plan.existing is not None, "a plan for a copy"
                 volume = made.enter_context(access.copied(plan.existing, owner))
@@ -77,11 +77,15 @@ class Attempt:
         """Content, proof, attributes."""
         content, model = plan.content, plan.backed_up or plan.existing
         assert model is not None, "a plan has a record or a volume"
+        plan.sealing.check(volume)
+        devices = plan.sealing.devices(access, volume, new=plan.spec is not None)
         fill = content.fill if plan.spec is None else content.fill_new
-        filled = fill(access, volume, self.progress)
+        filled = fill(devices, volume, self.progress)
         receipt: Receipt | FilesReceipt | None = None
         if self.source.request.verify:
-            receipt = content.verify(access, volume, self.progress)
+            receipt = content.verify(devices, volume, self.progress)
+        origin = None if plan.spec is not None else plan.existing
+        encryption = plan.sealing.finish(access, volume, origin)
         now = access.cloud.apply_settings(volume.id, settings_of(model))
         return VolumeRestore(
             source_id=plan.volume_id,
@@ -95,7 +99,34 @@ class Attempt:
             ended=datetime.now(UTC),
             receipt=receipt,
             not_restored=tuple(_not_restored(plan, now)),
+            encryption=encryption,
         )
+
+
+class _TooSmall(Exception):
+    """A new volume of so many GiB is: only now it is known what its encryption takes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+def _created(plan: VolumeRestorePlan, spec: VolumeSpec, owner: Owner, made: ExitStack) -> Volume:
+    """A new volume that the content fits into; it stays or goes with `made`."""
+    access = plan.place.access
+    try:
+        with ExitStack() as first:
+            volume = first.enter_context(access.created(spec, owner))
+            _check_room(volume, plan.sealing.size_for(access.cloud, volume, plan.content.size))
+            made.push(first.pop_all())
+            return volume
+    except _TooSmall as needed:
+        return made.enter_context(access.created(replace(spec, size=needed.size), owner))
+
+
+def _check_room(volume: Volume, size: int) -> None:
+    if size > volume.size:
+        raise _TooSmall(size)
 
 
 _PHRASE = {Way.COPY: "onto a copy", Way.IN_PLACE: "in place"}
