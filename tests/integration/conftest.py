@@ -34,6 +34,8 @@ from icebrick.secret import Secret
 TOOLS = ("losetup", "mount", "umount", "mkfs.btrfs", "mkfs.ext4")
 FOLDER = Path("/var/tmp/icebrick-tests")
 WAIT_SECONDS = 60
+LOOK_SECONDS = 0.15
+"""Between two looks at what Cinder does; to look more often keeps it from doing it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _poll(condition: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < end, f"waited {WAIT_SECONDS} seconds for {what}"
-        time.sleep(0.02)
+        time.sleep(LOOK_SECONDS)
 
 
 @contextlib.contextmanager
@@ -225,7 +227,7 @@ def compute_login(session_compute_devcloud: Devcloud) -> Iterator[CinderCloud]:
     """Alice, where there is Nova."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OS_CLIENT_CONFIG_FILE", str(session_compute_devcloud.clouds_yaml))
-        with contextlib.closing(connect("alice", pace=Pace(first=0.02, longest=0.2, work=60, settle=30))) as cloud:
+        with contextlib.closing(connect("alice", pace=Pace(first=LOOK_SECONDS, longest=0.4, work=60, settle=30))) as cloud:
             yield cloud
 
 
@@ -285,7 +287,7 @@ def agent(
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RESTIC_PASSWORD_FILE", "ICEBRICK_CONFIG", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("icebrick.cloud.wait.Pace", lambda: Pace(first=0.02, longest=0.2, settle=2, attempts=2))
+    monkeypatch.setattr("icebrick.cloud.wait.Pace", lambda: Pace(first=LOOK_SECONDS, longest=0.4, settle=2, attempts=2))
     root, ours = logging.getLogger(), logging.getLogger("icebrick")
     before = (root.handlers, root.level, ours.level)
     yield Agent(capsys, repository)

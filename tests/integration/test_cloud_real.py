@@ -29,7 +29,7 @@ from icebrick.testing.fakeconnector import FakeFormerHost
 from icebrick.testing.group_contract import GroupContract
 from icebrick.testing.project_contract import ProjectContract, Stick
 
-PACE = Pace(first=0.02, longest=0.2, work=60, settle=1, attempts=1)
+PACE = Pace(first=0.15, longest=0.4, work=60, settle=1, attempts=1)
 RUN = Run("20261123T061500Z-1f2e3d4c", "host1")
 
 

@@ -18,7 +18,7 @@ from icebrick.errors import ResourceMissingError
 from icebrick.testing.cloud_suite import MISSING
 from icebrick.testing.encryption_contract import EncryptionContract, encryption_of
 
-PACE = Pace(first=0.02, longest=0.2, work=60, settle=1, attempts=1)
+PACE = Pace(first=0.15, longest=0.4, work=60, settle=1, attempts=1)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def devcloud(compute_devcloud: Devcloud) -> Devcloud:
 @pytest.fixture
 def agent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Agent:
     """Patient with the other processes of a server's host."""
-    monkeypatch.setattr("icebrick.cloud.wait.Pace", lambda: Pace(first=0.02, longest=0.2, settle=30, attempts=2))
+    monkeypatch.setattr("icebrick.cloud.wait.Pace", lambda: Pace(first=0.15, longest=0.4, settle=30, attempts=2))
     return agent
 
 
