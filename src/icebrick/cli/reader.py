@@ -11,7 +11,7 @@ import click
 from icebrick.cli.command import LazyGroup, command
 from icebrick.cli.invocation import this_invocation
 from icebrick.microvm.accelerator import working_accelerator
-from icebrick.microvm.image import Image, load_image, unpack_kernel_package
+from icebrick.microvm.image import Image, load_image, remove_others, unpack_kernel_package
 from icebrick.microvm.machine import started
 from icebrick.microvm.qemu import Limits
 
@@ -63,12 +63,13 @@ def check() -> None:
 @command("build", examples=EXAMPLES)
 @click.option("--kernel-package", type=Path, metavar="FILE", help="Take the kernel from this Debian package.")
 def build(kernel_package: Path | None) -> None:
-    """Prepare what the virtual machine starts from."""
+    """Prepare what the virtual machine starts from, and remove what was prepared before. Not while a backup runs."""
     invocation = this_invocation()
     directory = invocation.settings.agent.reader.directory
     if kernel_package is not None:
         unpack_kernel_package(kernel_package, directory)
     image = load_image(directory)
+    remove_others(image)
     invocation.output.result(
         f"prepared in {directory}: kernel {image.release}, {_types(image)}",
         {"message_type": "summary", **_record(image), "directory": str(directory)},

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from icebrick.errors import ReaderError
@@ -100,6 +101,11 @@ class Channel:
                 raise self._die(f"cannot be asked any more ({error.strerror or 'it does not listen'})") from error
         return question
 
+    def let_go(self, handle: int) -> None:
+        """The guest need not keep this open any more; one that is dead does not."""
+        with suppress(ReaderError):
+            self.ask(wire.CLOSE, wire.NUMBER.pack(handle))
+
     def wait(self, question: Question) -> None:
         """Return when it is answered; ReaderError when it will not be."""
         with self._changed:
@@ -168,6 +174,8 @@ class Channel:
             except TimeoutError:
                 self._stop.check()
                 continue
+            except ConnectionResetError:
+                count = 0
             except OSError as error:
                 raise _Broken(f"cannot be heard any more ({error.strerror})") from error
             if not count:

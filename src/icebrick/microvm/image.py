@@ -59,6 +59,14 @@ def load_image(directory: Path) -> Image:
     return image
 
 
+def remove_others(image: Image) -> None:
+    """Images of before; not while a virtual machine may be about to start from one."""
+    directory = image.files.parent.parent
+    for other in directory.iterdir():
+        if other != image.files.parent and (other / _FILES).is_file():
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def unpack_kernel_package(package: Path, directory: Path) -> None:
     """Take the kernel from a Debian package from now on; it is not installed. ReaderError."""
     fresh = directory / f".{_LINUX}-{secrets.token_hex(4)}"
@@ -104,7 +112,7 @@ def _make(image: Image, linux: Linux, ntfs: str | None, place: Path) -> None:
 
 
 def _replace(fresh: Path, place: Path) -> None:
-    """Give it its name, unless somebody was quicker; remove those that nothing will use any more."""
+    """Give it its name, unless somebody was quicker."""
     for name in (_KERNEL, _FILES):
         (fresh / name).chmod(0o644)  # the virtual machine's user reads them
     try:
@@ -112,9 +120,6 @@ def _replace(fresh: Path, place: Path) -> None:
     except OSError:
         if not place.is_dir():
             raise
-    for other in place.parent.iterdir():
-        if other.name not in (place.name, _LINUX) and (other / _FILES).is_file() and not other.name.startswith("."):
-            shutil.rmtree(other, ignore_errors=True)
 
 
 def _files(linux: Linux, ntfs: str | None) -> Iterator[tuple[str, bytes]]:

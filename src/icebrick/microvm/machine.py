@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 from icebrick.errors import ReaderError
 from icebrick.microvm import wire
@@ -16,8 +18,11 @@ from icebrick.microvm.image import Image
 from icebrick.microvm.qemu import Accelerator, Hardware, Limits, command
 from icebrick.parallel import Stop
 
-_CONSOLE_KEPT = 20000
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+_CONSOLE_KEPT = 64 << 10
+_TOLD = 400
+_STEERING = re.compile(r"\x1b(?:c|\[[0-9;?]*[A-Za-z])")
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TMPDIR": "/var/tmp"}  # noqa: S108 - QEMU makes it with a name that nobody guesses
+"""What a guest changes is kept by QEMU in a file that has no name any more: nothing is left when it is killed."""
 
 
 @contextmanager
@@ -37,7 +42,7 @@ def started(
     with ExitStack() as ending:
         ours, theirs = socket.socketpair()
         ending.enter_context(ours)
-        with theirs, open(image.kernel, "rb") as kernel, open(image.files, "rb") as files:
+        with theirs, _opened(image.kernel) as kernel, _opened(image.files) as files:
             hardware = Hardware(
                 kernel.fileno(), files.fileno(), theirs.fileno(), disks, accelerator, limits or Limits()
             )
@@ -46,6 +51,13 @@ def started(
         channel = Channel(ours, patience, console.last_words, stop)
         _greet(channel)
         yield channel
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ReaderError(f"cannot read {path}: {error.strerror}", hint="'icebrick reader build' makes it.") from error
 
 
 def _greet(channel: Channel) -> None:
@@ -59,28 +71,21 @@ def _greet(channel: Channel) -> None:
 
 @contextmanager
 def _running(hardware: Hardware) -> Iterator[subprocess.Popen[bytes]]:
-    """In a folder of its own, that goes with it. What it prints, and what the guest's kernel does, goes into a pipe."""
-    arguments = command(hardware)
-    with tempfile.TemporaryDirectory(prefix="icebrick-reader-", dir="/var/tmp") as folder:
-        os.chmod(folder, 0o700)
-        for argument in arguments:
-            if argument.startswith("--reuid="):
-                user = int(argument.partition("=")[2])
-                os.chown(folder, user, user)
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=hardware.descriptors,
-            env={**_ENVIRONMENT, "TMPDIR": folder},
-            cwd=folder,
-        )
-        with process:
-            try:
-                yield process
-            finally:
-                process.kill()
+    """What it prints, and what the guest's kernel does, goes into a pipe."""
+    process = subprocess.Popen(
+        command(hardware),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=hardware.descriptors,
+        env=_ENVIRONMENT,
+        cwd="/",
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 class _Console:
@@ -92,12 +97,12 @@ class _Console:
         os.set_blocking(self._fd, False)
 
     def last_words(self) -> str:
-        """In one line, without control characters."""
+        """In one line, without control characters, and without what a kernel says about its own inside."""
         said = b""
         while more := self._more():
             said = (said + more)[-_CONSOLE_KEPT:]
-        text = said.decode("ascii", "replace").replace("\ufffd", "?")
-        return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+        text = _STEERING.sub("", said.decode("ascii", "replace")).replace("\ufffd", "?").partition("Call Trace:")[0]
+        return " ".join("".join(char if char.isprintable() else " " for char in text).split())[-_TOLD:]
 
     def _more(self) -> bytes:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,18 +59,26 @@ def talking_to(peer: Peer, patience: Patience | None = None) -> Iterator[Channel
             thread.join()
 
 
-def answering(*bodies: bytes) -> Peer:
-    """A guest that answers the first questions with these bodies, whatever they are, and ends."""
+def answering(bodies: Mapping[int, bytes | Iterator[bytes]]) -> Peer:
+    """A guest that answers each operation with its body, or the next of them; it ends when it has none."""
 
     def peer(connection: socket.socket) -> None:
-        for number, body in enumerate(bodies):
-            read_question(connection)
+        while True:
+            number, operation, _ = read_question(connection)
+            body = bodies.get(operation)
+            if not isinstance(body, bytes):
+                body = next(body or iter(()), None)
+            if body is None:
+                return
             connection.sendall(wire.HEADER.pack(len(body), number, wire.DONE) + body)
 
     return peer
 
 
 def read_question(connection: socket.socket) -> tuple[int, int, bytes]:
-    """Number, operation and body."""
-    length, number, operation = wire.HEADER.unpack(connection.recv(wire.HEADER.size, socket.MSG_WAITALL))
+    """Number, operation and body; ConnectionError when nobody asks any more."""
+    header = connection.recv(wire.HEADER.size, socket.MSG_WAITALL)
+    if len(header) < wire.HEADER.size:
+        raise ConnectionAbortedError
+    length, number, operation = wire.HEADER.unpack(header)
     return number, operation, connection.recv(length, socket.MSG_WAITALL) if length else b""

@@ -182,7 +182,7 @@ class _GuestDirectory(Directory):
         return _GuestFile(self._channel, found)
 
     def close(self) -> None:
-        self._channel.ask(wire.CLOSE, wire.NUMBER.pack(self._handle))
+        self._channel.let_go(self._handle)
 
     def _named(self, name: str) -> bytes:
         return wire.NUMBER.pack(self._handle) + os.fsencode(name)
@@ -307,7 +307,7 @@ class _GuestFile(FileContent):
 
     def close(self) -> None:
         if self._handle:
-            self._channel.ask(wire.CLOSE, wire.NUMBER.pack(self._handle))
+            self._channel.let_go(self._handle)
 
     def _consume(self, count: int) -> None:
         if self._hole:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import time
@@ -18,15 +19,19 @@ def main() -> None:
     mount("devtmpfs", "/dev", "devtmpfs")
     load_modules("start")
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-    serve(os.open(_port(), os.O_RDWR | os.O_CLOEXEC), Files(Mounted()))
+    serve(_open_port(), Files(Mounted()))
 
 
-def _port() -> str:
-    """The device that leads to the host; the kernel finds it in its own time."""
+def _open_port() -> int:
+    """The way to the host. The kernel makes it in its own time, and its name before it can be opened."""
     while True:
         for name in os.listdir("/dev"):
             if name.startswith("vport"):
-                return f"/dev/{name}"
+                try:
+                    return os.open(f"/dev/{name}", os.O_RDWR | os.O_CLOEXEC)
+                except OSError as error:
+                    if error.errno != errno.ENXIO:
+                        raise
         time.sleep(0.005)
 
 
