@@ -227,7 +227,8 @@ def compute_login(session_compute_devcloud: Devcloud) -> Iterator[CinderCloud]:
     """Alice, where there is Nova."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OS_CLIENT_CONFIG_FILE", str(session_compute_devcloud.clouds_yaml))
-        with contextlib.closing(connect("alice", pace=Pace(first=LOOK_SECONDS, longest=0.4, work=60, settle=30))) as cloud:
+        pace = Pace(first=LOOK_SECONDS, longest=0.4, work=60, settle=30)
+        with contextlib.closing(connect("alice", pace=pace)) as cloud:
             yield cloud
 
 
