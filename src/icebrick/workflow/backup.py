@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from icebrick.blockdev import BlockSource
-from icebrick.errors import Interrupted, NotEncryptedError
+from icebrick.errors import CloudError, Interrupted, NotEncryptedError
 from icebrick.progress import NO_PROGRESS, LabelledProgress, Progress
 from icebrick.repository.snapshot import Snapshot
 from icebrick.repository.timestamp import from_datetime
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from icebrick.workflow.access import VolumeAccess
 
 log = logging.getLogger(__name__)
+
+_FOREIGN_KEY_HINT = (
+    "For a clone of an encrypted volume, Cinder copies its key with the rights of whoever asks: in most clouds that "
+    "has to be a member of the volume's project, even where an administrator may do all else."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +146,24 @@ class _Job:
             spec = self._spec(volume, frozen, parents_of(destination.snapshots, volume.id))
             reading = Reading(frozen.snapshot, self.access, destination.saver, spec, progress, self.access)
             try:
-                return self._save(reading, stored)
+                return self._save(volume, reading, stored)
             except NotEncryptedError:
                 if stored is None or stored.form is not Form.DECRYPTED:
                     raise
                 empty = replace(stored, form=Form.AS_STORED, reason="nobody has written to it yet")
-                return self._save(reading, empty)
+                return self._save(volume, reading, empty)
 
-    def _save(self, reading: Reading, stored: StoredEncryption | None) -> SavedSnapshot:
+    def _save(self, volume: Volume, reading: Reading, stored: StoredEncryption | None) -> SavedSnapshot:
         if stored is None:
             return reading.save(self.plan.mode)
         if stored.form is Form.DECRYPTED:
             reading = replace(reading, devices=DecryptedVolumes(self.access))
-        saved = reading.of_encryption(stored).save(self.plan.mode)
+        try:
+            saved = reading.of_encryption(stored).save(self.plan.mode)
+        except CloudError as error:
+            if volume.project_id == self.access.cloud.project().id:
+                raise
+            raise type(error)(str(error), hint=_FOREIGN_KEY_HINT) from error
         return replace(saved, encryption=stored)
 
     def _spec(self, volume: Volume, frozen: Frozen, parents: Mapping[BackupMode, Snapshot]) -> SnapshotSpec:

@@ -11,7 +11,9 @@ from tests.unit.workflow.sealed import GIB, TEXT, allow_encryption, encryption_o
 from icebrick.cloud.base import VolumeSpec
 from icebrick.errors import AccessForbiddenError, CorruptDataError
 from icebrick.progress import NO_PROGRESS
+from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakecontainer import HEADER
+from icebrick.testing.fakerecords import SERVICE
 from icebrick.workflow.encryption import EncryptedVolumes, Form, StoredEncryption
 from icebrick.workflow.images import load_images
 from icebrick.workflow.record import VolumeRecord, decode_record, encode_record
@@ -101,6 +103,13 @@ def test_a_volume_that_nobody_has_written_to_stays_so_and_is_read_as_it_is(world
     assert stored(world, saved).reason == "nobody has written to it yet"
     assert list(world.cloud.content(volume_id).extents()) == []
     assert "encrypt" not in world.connector.faults.calls
+
+
+def test_an_administrator_who_may_not_have_the_key_is_told_why_there_is_no_clone(world: World) -> None:
+    volume_id = make_sealed(world)
+    admin = replace(world, cloud=FakeCloud(world.cloud.records, SERVICE, admin=True))
+    (failure,) = admin.back_up(volume_id).failures
+    assert failure.hint is not None and "a member of the volume's project" in failure.hint
 
 
 @pytest.mark.parametrize("wanted", list(EncryptedVolumes))
