@@ -43,6 +43,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("ICEBRICK_READER", "host")  # a virtual machine takes seconds: tests of the reader ask for one
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests recorded as `told` is for people to read: counts of what happened to many cases."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, text in report.user_properties:
+                if name == "told":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(str(text))
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 

@@ -78,6 +78,25 @@ def test_a_mounted_file_system_is_backed_up_and_comes_back(
     tenant.assert_tidy()
 
 
+def test_a_file_system_in_use_is_read_in_isolation_as_by_this_host(
+    agent: Agent, tenant: Tenant, reader_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICEBRICK_READER_DIR", str(reader_dir))
+    volume = tenant.make()
+    with tenant.device(volume) as device:
+        run_program(["mkfs.xfs", "-q", str(device)])
+    with in_use(tenant, volume, "xfs") as root:
+        plant(Path(f"/proc/self/fd/{root}"), entries=40)
+        sync_file_system(root)
+        write(root, "late", b"only in the journal")
+        backup = ["backup", "--json", "--single-volume-id", volume, "--mode", "files"]
+        isolated = agent.succeed(*backup, "--reader", "vm").record()["backups"][0]
+        own = agent.succeed(*backup, "--reader", "host").record()["backups"][0]
+    tenant.assert_tidy()
+    assert isolated["problem_count"] == own["problem_count"] == 0
+    assert isolated["digest"] == own["digest"]
+
+
 def test_a_partitioned_volume_is_backed_up_as_blocks_and_why_is_told(agent: Agent, tenant: Tenant) -> None:
     volume = tenant.make()
     partition = bytes(446) + bytes.fromhex("00010100830100000008000000100000") + bytes(48) + b"\x55\xaa"

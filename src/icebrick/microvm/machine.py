@@ -21,8 +21,12 @@ from icebrick.parallel import Stop
 _CONSOLE_KEPT = 64 << 10
 _TOLD = 400
 _STEERING = re.compile(r"\x1b(?:c|\[[0-9;?]*[A-Za-z])")
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TMPDIR": "/var/tmp"}  # noqa: S108 - QEMU makes it with a name that nobody guesses
-"""What a guest changes is kept by QEMU in a file that has no name any more: nothing is left when it is killed."""
+_ENVIRONMENT = {
+    "PATH": os.defpath,
+    "LC_ALL": "C.UTF-8",
+    "TMPDIR": "/var/tmp",  # noqa: S108 - QEMU gives the file there a name that nobody guesses, and takes it away again
+    "MALLOC_ARENA_MAX": "1",  # or each thread would take address space, which is limited
+}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SPARE_USERS = range(61184, 65520)
 """Those that systemd gives to services which have no account; see its UIDS-GIDS.md."""
 _KVM = "/dev/kvm"
-_OWN_MEMORY = 1536 << 20
+_OWN_MEMORY = 2 << 30
 """Address space of QEMU itself: libraries, threads, buffers, and under TCG the code that it translates."""
 _TRANSLATED = 64
 _OPEN_FILES = 256

@@ -70,7 +70,7 @@ def test_a_guest_is_read_by_nobody_with_no_rights_no_network_and_bounds(boot_ima
         assert int(told["CapEff"], 16) == int(told["CapBnd"], 16) == 0
         assert (told["NoNewPrivs"], told["Seccomp"]) == ("1", "2")
         assert bounds["Max file size"][0] == str(Limits().changes)
-        assert int(bounds["Max address space"][0]) < 4 << 30
+        assert int(bounds["Max address space"][0]) < 3 << 30
         assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
         assert channel.ask(wire.MOUNT, b"\0ext4").answer()
         with pytest.raises(GuestRefusal):
