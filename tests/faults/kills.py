@@ -49,6 +49,7 @@ def _backup(scene: Scene) -> Flow:
 
 
 def _backup_of_group(scene: Scene) -> Flow:
+    assert scene.volumes.group is not None
     return Flow("backup of a group", ("backup", "--parallel", "1", "--consistency-groups", scene.volumes.group))
 
 

@@ -31,7 +31,7 @@ S = TypeVar("S")
 
 USER = "alice"
 _MIB = 1 << 20
-_GUEST = ConnectorProperties({"host": "guest", "ip": "127.0.0.1", "initiator": None})
+_GUEST = ConnectorProperties({"host": "guest", "ip": "127.0.0.1", "initiator": "iqn.1993-08.org.debian:01:guest"})
 _SPOTS = (0, 2 * _MIB, 5 * _MIB, 7 * _MIB)
 """Offsets in the volumes at which there is data, a mebibyte each."""
 
@@ -45,6 +45,8 @@ class Left:
     attachments: int = 0
     loops: int = 0
     mounts: int = 0
+    connections: int = 0
+    """Sessions, node records, disks, maps and targets of iSCSI."""
     files: int = 0
     """Of volumes and volume snapshots, in the pool."""
     unfinished: int = 0
@@ -84,8 +86,9 @@ class Volumes:
     used_backup: str
     """Digests of what the backups hold."""
     gone_backup: str
-    group: str
-    members: tuple[str, ...]
+    group: str | None = None
+    """None where the storage cannot freeze a group at one instant."""
+    members: tuple[str, ...] = ()
     """Of the group; they have never been backed up."""
 
 
@@ -145,7 +148,7 @@ class Scene:
 
     def file_of(self, volume_id: str) -> Path:
         """The volume's bytes in the pool."""
-        return next(self.devcloud.layout.pool.glob(f"*/*{volume_id}"))
+        return self.devcloud.volume_path(volume_id)
 
     def notes(self) -> list[str]:
         """Ids of the runs that this host has notes of."""
@@ -186,6 +189,7 @@ class Scene:
             attachments=len(set(attachments) - set(self._attachments)),
             loops=len(leaks.loops),
             mounts=len(leaks.mounts),
+            connections=len(leaks.connections),
             files=len(leaks.files),
             unfinished=len(_unfinished_files(desk.repository)),
             locks=sum(not is_temporary(path.name) for path in (desk.repository / "locks").iterdir()),
@@ -239,7 +243,8 @@ class Scene:
             self.cloud.delete_volume(volume_id)
         for volume_id in self.volumes.members:
             part_and_delete(self.cloud, volume_id)
-        self.cloud.delete_group(self.volumes.group)
+        if self.volumes.group is not None:
+            self.cloud.delete_group(self.volumes.group)
         for attachment_id in self._attachments:
             self.cloud.delete_attachment(attachment_id)
         self.cloud.delete_volume(self.volumes.used)
@@ -259,6 +264,12 @@ class Scene:
         run(self.command(self._template, "backup", "--single-volume-id", used, "--single-volume-id", gone))
         self.cloud.delete_volume(gone)
         _write(device, _SPOTS[1:2])  # one block: two might go into one pack or into two, and steps would vary
+        if self.devcloud.layout.pool.is_mount():  # a file system that freezes, and not LVM
+            return Volumes(used, gone, *digests, *self._prepare_group())
+        return Volumes(used, gone, *digests)
+
+    def _prepare_group(self) -> tuple[str, tuple[str, ...]]:
+        """Its id, and its members'."""
         volume_type = self.cloud.volume_types()[0]
         group = self.cloud.create_group(GroupSpec("database", "consistent", (volume_type,))).id
         members = [VolumeSpec(name, 1, volume_type=volume_type, group_id=group) for name in ("data", "journal")]
@@ -266,14 +277,16 @@ class Scene:
         for volume_id in made:
             with self.attached(volume_id) as device:
                 _write(device, _SPOTS[:1])
-        return Volumes(used, gone, *digests, group, made)
+        return group, made
 
     def _attach(self, volume_id: str) -> Path:
         attachment = self.cloud.create_attachment(volume_id, Mode.WRITE)
         connected = self.cloud.connect_attachment(attachment.id, _GUEST, Mode.WRITE)
         self.cloud.complete_attachment(attachment.id)
         assert connected.connection is not None
-        return Path(str(connected.connection.data["device_path"]))
+        path = connected.connection.data.get("device_path")
+        # What is no device of this host is written where it is stored.
+        return self.file_of(volume_id) if path is None else Path(str(path))
 
     @contextmanager
     def attached(self, volume_id: str) -> Iterator[Path]:

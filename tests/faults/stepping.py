@@ -187,7 +187,11 @@ def skip_holes_of_loop_devices() -> None:
             yield from data_extents(fd, path, size)
             return
         number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-        behind = Path(f"/sys/dev/block/{number}/loop/backing_file").read_text().rstrip("\n")
+        told = Path(f"/sys/dev/block/{number}/loop/backing_file")
+        if not told.exists():  # another kind of device
+            yield from data_extents(fd, path, size)
+            return
+        behind = told.read_text().rstrip("\n")
         with open(behind, "rb") as file:
             yield from data_extents(file.fileno(), behind, size)
 

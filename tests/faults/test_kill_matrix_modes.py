@@ -85,7 +85,10 @@ def scene_with_servers(root: None, require: Callable[[str, Any, str], None]) -> 
     """One of its own: Nova takes time to start, and only this needs it."""
     for tool in needed_tools(Settings()):
         require("cinder", shutil.which(tool), f"a devcloud needs {tool}")
-    with warnings.catch_warnings(action="ignore"), own_scene(compute=True) as scene:  # libraries' own, at their import
+    with (
+        warnings.catch_warnings(action="ignore"),
+        own_scene(Settings(compute=True)) as scene,
+    ):  # libraries' own, at their import
         yield scene
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from tests.faults.stepping import Command, run_command
 
-_END_SECONDS = 120.0
+_END_SECONDS = 600.0
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.faults.warm"])

@@ -10,6 +10,7 @@ _MODULES = (
     "keystoneauth1.identity.v3",
     "os_brick.privileged",
     "os_brick.initiator.connector",
+    "os_brick.initiator.connectors.iscsi",
     "os_brick.initiator.connectors.local",
     "oslo_concurrency.processutils",
     "icebrick.cli.backup",

@@ -208,7 +208,10 @@ def _pieces_with_data(fd: int, size: int) -> Iterator[int]:
         except OSError as error:
             if error.errno == errno.ENXIO:  # only a hole is left
                 return
-            raise
+            if error.errno != errno.EINVAL:
+                raise
+            yield from range(offset, size, MIB)  # a block device, which does not tell
+            return
         yield offset
         offset += MIB
 

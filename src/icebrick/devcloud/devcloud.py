@@ -22,13 +22,13 @@ from icebrick.devcloud.faults import Fault, Operation
 from icebrick.devcloud.iscsi import find_connections, release_connections
 from icebrick.devcloud.layout import Layout, layout_of, write_private
 from icebrick.devcloud.locking import locked_directory
-from icebrick.devcloud.lvm import close_volume_group, find_logical_volumes, open_volume_group
+from icebrick.devcloud.lvm import close_volume_group, device_of, find_logical_volumes, open_volume_group
 from icebrick.devcloud.record import ProcessId, Record, Settings, find_record, save_record
 from icebrick.errors import DevcloudError, UsageError
 from icebrick.progress import NO_PROGRESS, Progress
 from icebrick.secret import Secret
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 _PORT_SECONDS = 2.0
 
 
@@ -240,6 +240,14 @@ class Devcloud:
             loops=frozenset(host.find_loops(pool)),
             mounts=frozenset(mount for mount in host.find_mounts(pool) if mount.path != str(pool)),
         )
+
+    def volume_path(self, volume_id: str) -> Path:
+        """What the storage holds of the volume: a file, or in LVM a device."""
+        name = f"volume-{volume_id}"
+        record = find_record(self.layout)
+        if record is not None and record.settings.storage == "lvm":
+            return device_of(self.layout.directory, name)
+        return self.layout.pool / "volumes" / name
 
     def leaks(self, before: Footprint = NOTHING) -> Footprint:
         """What is there now and was not there `before`: false if there is nothing."""

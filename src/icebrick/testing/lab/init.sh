@@ -54,6 +54,15 @@ udevadm settle -t 30
 # No daemon watches here, and no file says which devices LVM may look at: all that are made for it.
 printf 'devices { use_devicesfile = 0 }\nactivation { monitoring = 0 reserved_memory = 0 reserved_stack = 0 }\n' > /etc/lvm/lvmlocal.conf
 echo "InitiatorName=iqn.1993-08.org.debian:01:lab" > /etc/iscsi/initiatorname.iscsi
+# A storage that does not answer is given up in seconds, not minutes.
+cat >> /etc/iscsi/iscsid.conf <<'END'
+node.session.timeo.replacement_timeout = 5
+node.conn[0].timeo.noop_out_interval = 2
+node.conn[0].timeo.noop_out_timeout = 2
+node.conn[0].timeo.login_timeout = 5
+node.conn[0].timeo.logout_timeout = 5
+node.session.initial_login_retry_max = 1
+END
 iscsid
 
 cd "$(cat $job/working)"
