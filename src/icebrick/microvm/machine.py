@@ -84,6 +84,7 @@ def _running(hardware: Hardware) -> Iterator[subprocess.Popen[bytes]]:
         pass_fds=hardware.descriptors,
         env=_ENVIRONMENT,
         cwd="/",
+        start_new_session=True,  # an interrupt at the terminal is for us, and we end it
     )
     with process:
         try:
