@@ -1,7 +1,7 @@
 """Install what the project needs and this machine does not have: Debian packages, .venv, the devcloud's environment.
 
 With the word `servers`, also the storage servers that the tests use, and their environment. With the word `lab`, also
-what guests of the laboratory start from.
+what guests of the laboratory start from; with `reader`, what the isolated reader of file systems does.
 
 Runs on the system's own Python before anything is installed, so it uses nothing but the standard library and those
 modules of ours that do the same. Where all is there, it does nothing and says nothing.
@@ -28,6 +28,7 @@ VENV = ROOT / ".venv"
 DEVCLOUD_VENV = Path(os.environ.get("ICEBRICK_DEVCLOUD_VENV", ROOT / ".venv-devcloud"))
 SERVERS_VENV = Path(os.environ.get("ICEBRICK_SERVERS_VENV", ROOT / ".venv-servers"))
 LAB = Path(os.environ.get("ICEBRICK_LAB", ROOT / ".lab"))
+READER_DIR = Path(os.environ.get("ICEBRICK_READER_DIR", ROOT / "build" / "reader"))
 LOCK_FILE = ROOT / "requirements-dev.lock"
 
 PROGRAMS = {
@@ -52,6 +53,17 @@ SERVER_PROGRAMS = {
 
 LAB_PROGRAMS = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
 """The same for building a guest of the laboratory; what is in it is not installed here."""
+
+READER_PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ntfs-3g": "ntfs-3g",
+    "mkfs.vfat": "dosfstools",
+    "mcopy": "mtools",
+}
+"""The same for the isolated reader, and for the file systems that only it reads."""
+
+READER_KERNEL = "linux-image-cloud-amd64"
+"""The package that names the smallest kernel which has all that a guest needs; it is unpacked, not installed."""
 
 DAEMONS = {"openssh-server": "ssh", "vsftpd": "vsftpd", "memcached": "memcached"}
 """Packages that bring a server that starts with the machine, and what systemd calls it."""
@@ -80,8 +92,12 @@ def main() -> int:
         if "lab" in sys.argv[1:]:
             programs |= LAB_PROGRAMS
             makers.append(make_lab)
+        if "reader" in sys.argv[1:]:
+            programs |= READER_PROGRAMS
         install_packages(missing_packages(programs))
         make_environments(makers)
+        if "reader" in sys.argv[1:]:
+            prepare_reader()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -189,6 +205,23 @@ def make_lab() -> None:
         raise SetupError(str(error)) from error
 
 
+def prepare_reader() -> None:
+    """Needs `.venv`."""
+    with locked(READER_DIR):
+        if (READER_DIR / "linux").is_dir():
+            return
+        with step("fetch a kernel for the isolated reader"), tempfile.TemporaryDirectory() as folder:
+            run([*_as_root(READER_KERNEL), "apt-get", "-q", "update"], "apt-get update")
+            depends = ["apt-cache", "depends", "--important", READER_KERNEL]
+            listed = subprocess.run(depends, check=False, capture_output=True, text=True).stdout
+            kernel = listed.partition("Depends: ")[2].partition("\n")[0].strip() or READER_KERNEL
+            run(["apt-get", "-q", "download", kernel], f"downloading {kernel}", folder=folder)
+            (package,) = Path(folder).glob("*.deb")
+            command = [str(VENV / "bin" / "icebrick"), "reader", "build", "--kernel-package", str(package)]
+            environment = {**os.environ, "ICEBRICK_READER_DIR": str(READER_DIR)}
+            run(command, "icebrick reader build", environment=environment)
+
+
 def make_venv() -> None:
     """.venv with the product, editable, and the tools of `requirements-dev.lock`. Others who want it wait."""
     with locked(VENV):
@@ -223,14 +256,19 @@ def wanted_marks() -> tuple[str, str]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Only one process at a time; the kernel takes the lock from one that is killed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def run(command: Sequence[str], what: str) -> None:
+def run(
+    command: Sequence[str], what: str, *, folder: str | None = None, environment: Mapping[str, str] | None = None
+) -> None:
     """Run to the end; SetupError with its last words if it fails."""
-    result = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    result = subprocess.run(
+        command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=folder, env=environment
+    )
     if result.returncode:
         words = (result.stderr.strip() or result.stdout.strip()).splitlines()
         raise SetupError(f"{what} failed:\n  " + "\n  ".join(words[-5:]))
