@@ -7,7 +7,7 @@ JOBS ?= 3
 RUNS ?= 200
 SEED ?= 0
 TESTS ?= tests
-REQUIRE ?= restic,cinder,root,xfs,fuse,sshd,vsftpd,rclone,swift,seaweedfs,lab
+REQUIRE ?= restic,cinder,root,xfs,fuse,sshd,vsftpd,rclone,swift,seaweedfs,lab,vm
 
 # Servers and commands are started hundreds of times; without compiled modules each start takes ten times as long.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,14 +17,16 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export ICEBRICK_DEVCLOUD_VENV ?= $(CURDIR)/.venv-devcloud
 export ICEBRICK_SERVERS_VENV ?= $(CURDIR)/.venv-servers
 export ICEBRICK_LAB ?= $(CURDIR)/.lab
+export ICEBRICK_READER_DIR ?= $(CURDIR)/build/reader
 
 # Loop devices and mounts need root.
 ifneq ($(shell id -u),0)
 AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_VENV)" \
-    ICEBRICK_SERVERS_VENV="$(ICEBRICK_SERVERS_VENV)" ICEBRICK_LAB="$(ICEBRICK_LAB)"
+    ICEBRICK_SERVERS_VENV="$(ICEBRICK_SERVERS_VENV)" ICEBRICK_LAB="$(ICEBRICK_LAB)" \
+    ICEBRICK_READER_DIR="$(ICEBRICK_READER_DIR)"
 endif
 
-.PHONY: help demo test check format bench kill-matrix storm docs clean setup setup-servers setup-lab
+.PHONY: help demo test check format bench kill-matrix storm docs clean setup setup-servers setup-lab setup-reader images
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,7 +35,7 @@ help: ## list the targets
 demo: setup ## back up a volume, destroy it, restore it, prove it: on a real Cinder
 	@$(AS_ROOT) $(PYTHON) -m demo
 
-test: setup-servers setup-lab ## run every test (TESTS=path for some, JOBS=n at a time)
+test: setup-servers setup-lab setup-reader ## run every test (TESTS=path for some, JOBS=n at a time)
 	$(AS_ROOT) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --require=$(REQUIRE) $(TESTS)
 
 check: setup ## formatting, lint, types, layers, sizes
@@ -55,6 +57,9 @@ bench: setup-servers ## measure against stock restic, as a table and as JSON
 kill-matrix: setup ## kill a backup and a restore at every step; print what was left before and after recovery
 	$(AS_ROOT) $(PYTHON) -m tests.faults.kill_matrix
 
+images: setup setup-reader ## read 560 damaged and malicious file systems in isolation (from SEED=n on), and count what became of them
+	$(AS_ROOT) $(PYTHON) -m tests.faults.images $(SEED)
+
 storm: setup ## let everything fail by chance, over and over (RUNS=n, from SEED=n on)
 	PYTHONHASHSEED=0 $(PYTHON) -m tests.faults.storm $(RUNS) $(SEED)
 
@@ -75,3 +80,6 @@ setup-servers: ## install also what storage servers need: further Debian package
 
 setup-lab: setup ## build also what guests of the laboratory start from (test does it)
 	@python3 tools/setup.py lab
+
+setup-reader: setup ## install also what the isolated reader of file systems starts from (test does it)
+	@python3 tools/setup.py reader
