@@ -47,17 +47,22 @@ class Mappings:
             link.unlink(missing_ok=True)  # last, and not by an error: what has a link may have a mapping
 
     def close_dead(self, close: Callable[[str], None]) -> None:
-        """Call `close` with the name of each mapping that a dead process may have left; AttachError stays its error."""
+        """Call `close` with the name of each mapping that a dead process may have left.
+
+        One that cannot be closed stays noted; its AttachError is raised when the others are done.
+        """
+        problems: list[AttachError] = []
         for link in sorted(self.directory.glob(f"{_PREFIX}*")):
             if link.suffix == _LOCK:
                 continue
             with _locked(link) as locked:
                 if locked and link.is_symlink():
-                    mapping = _MAPPED.format(link.name)
-                    _LOG.info("closing what a dead process has left mapping=%s", mapping)
-                    _wait_started(mapping)
-                    close(mapping)
-                    link.unlink()
+                    try:
+                        _close(link, close)
+                    except AttachError as error:
+                        problems.append(error)
+        if problems:
+            raise problems[0]
 
 
 @contextmanager
@@ -73,6 +78,14 @@ def _locked(link: Path) -> Iterator[bool]:
             yield True
     finally:
         os.close(descriptor)
+
+
+def _close(link: Path, close: Callable[[str], None]) -> None:
+    mapping = _MAPPED.format(link.name)
+    _LOG.info("closing what a dead process has left mapping=%s", mapping)
+    _wait_started(mapping)
+    close(mapping)
+    link.unlink()
 
 
 def _wait_started(mapping: str) -> None:

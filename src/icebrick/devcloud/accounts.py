@@ -32,7 +32,7 @@ USERS = (
     User("greta", "member", "gamma"),
     # The agent that backs up all projects; in one of which, beta, it could not work as a member.
     User("backup", "admin", "service", member_of=("alpha", "gamma")),
-    User("cinder", "service", "service"),
+    User("cinder", "service", "service", member_of=("service",)),  # it keeps keys of volumes that are handed over
     User("barbican", "service", "service"),
     User("nova", "service", "service"),  # whose token lets a test end a server's attachment
 )

@@ -53,6 +53,24 @@ def test_what_could_not_be_closed_stays_noted_until_it_can(mappings: Mappings) -
     assert closed(mappings) == []
 
 
+def test_what_cannot_be_closed_is_in_the_way_of_nothing_else(mappings: Mappings) -> None:
+    for device in ("/dev/sda", "/dev/sdb"):
+        with pytest.raises(AttachError, match="in use"), mappings.claimed(device):
+            raise AttachError("in use")
+    names: list[str] = []
+
+    def refuse_the_first(name: str) -> None:
+        if not names:
+            names.append("refused")
+            raise AttachError(f"{name} is in use")
+        names.append(name)
+
+    with pytest.raises(AttachError, match="crypt-icebrick-sda"):
+        mappings.close_dead(refuse_the_first)
+    assert names == ["refused", "crypt-icebrick-sdb"]
+    assert closed(mappings) == ["crypt-icebrick-sda"]
+
+
 def test_what_a_killed_process_had_open_is_closed(mappings: Mappings) -> None:
     code = (
         "import sys, time; from pathlib import Path; from icebrick.attach.mappings import Mappings\n"

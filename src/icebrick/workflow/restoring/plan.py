@@ -90,7 +90,6 @@ def plan_volume_restore(source: RestoreSource, snapshot: Snapshot) -> VolumeRest
     problem = _problem(plan, existing)
     if problem is None:
         sealing.check(existing)
-        _check_transferable(plan, existing)
         return replace(plan, backed_up=_record(source, plan) if request.meta_override else None)
     if not request.recreate_on_error:
         hint = "With --recreate-vol-on-error it is restored onto a new volume."
@@ -102,8 +101,6 @@ def plan_anew(source: RestoreSource, plan: VolumeRestorePlan, reason: str) -> Vo
     """Instead onto a new volume, made from the record."""
     backed_up = _record(source, plan)
     cloud, request = plan.place.access.cloud, source.request
-    if not request.drop_encryption:
-        _check_transferable(plan, backed_up)
     sealing = sealing_of(source.images, plan.snapshot, None, drop=request.drop_encryption)
     spec = spec_for(backed_up, plan.content.size, request.map_type, request.map_az)
     check_possible(cloud, spec)
@@ -112,15 +109,6 @@ def plan_anew(source: RestoreSource, plan: VolumeRestorePlan, reason: str) -> Vo
         group_id, no_group = group_to_join(cloud, backed_up, spec)
         spec = replace(spec, group_id=group_id)
     return replace(plan, way=Way.NEW, reason=reason, backed_up=backed_up, spec=spec, no_group=no_group, sealing=sealing)
-
-
-def _check_transferable(plan: VolumeRestorePlan, volume: Volume) -> None:
-    """Before hours of work, not after them."""
-    if volume.encrypted and not plan.place.is_direct:
-        raise UsageError(
-            f"volume {plan.volume_id} is encrypted, and Cinder hands encrypted volumes over to no other project",
-            hint=f"The agent's user needs a role in project {plan.place.project_id}.",
-        )
 
 
 def _place(source: RestoreSource, snapshot: Snapshot) -> Place:
