@@ -1,4 +1,4 @@
-"""What Cinder and os-brick tell each other through us. We carry it; we do not look inside."""
+"""What Cinder and os-brick tell each other through us. We carry it; only `attach` looks inside, to doubt it."""
 
 from __future__ import annotations
 
@@ -19,3 +19,5 @@ class ConnectionInfo:
 
     driver_volume_type: str
     data: Mapping[str, object] = field(repr=False)
+    volume_id: str = ""
+    """Of the volume that was asked for, whatever the data says; empty when nobody knows."""

@@ -39,9 +39,10 @@ class Connector(Protocol):
     def open_source(
         self, info: ConnectionInfo, *, size: int, direct: bool = False, key: VolumeKey | None = None
     ) -> AbstractContextManager[BlockSource]:
-        """Connect, check that the device is one and has `size` bytes, open it for reading; disconnect at the end.
+        """Connect, check that the device is the volume's, open it for reading; disconnect at the end.
 
-        A back end may round sizes up: the device may be larger, never smaller, and all of it is read.
+        A device that another connection has, or that is not what this one names, is refused before anything is read. A
+        back end may round sizes up: it may have a little more than `size` bytes, never less, and all of it is read.
         `direct` reads past this host's page cache, so that a verification sees what the storage holds.
         """
 

@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from icebrick.attach.base import Connector, HostDevice
-from icebrick.attach.device import open_device_source, open_device_target, open_host_device
+from icebrick.attach.claims import Claims
+from icebrick.attach.device import open_attached, open_device_source, open_device_target, open_host_device
+from icebrick.attach.identity import check_device
 from icebrick.attach.luks import close_mapping, has_header, wipe_header
 from icebrick.attach.mappings import Mappings
+from icebrick.attach.named import addresses_of, check_volume
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.encryption import VolumeKey
@@ -58,6 +61,7 @@ class BrickConnector(Connector):
     def __init__(self, settings: BrickSettings) -> None:
         self._settings = settings
         self._mappings = Mappings(settings.state_dir / "decrypted")
+        self._claims = Claims(settings.state_dir / "connections.lock")
 
     def properties(self) -> ConnectorProperties:
         with _brick(self._settings) as library:
@@ -96,13 +100,16 @@ class BrickConnector(Connector):
             yield device
 
     def encrypt(self, info: ConnectionInfo, *, size: int, key: VolumeKey) -> None:
-        with self._connected(info) as path:
+        with self._connected(info, size) as path:
             with open_device_target(path, size=size) as target:
                 wipe_header(target)
             with self._decrypted(path, key):
                 _LOG.info("encrypted device=%s provider=%s", path, key.encryption.provider)
 
     def disconnect(self, info: ConnectionInfo) -> None:
+        if self._claims.taken(addresses_of(info)):  # of another connection, which this one is not to take away
+            _LOG.warning("left as it is, another connection uses it: device of volume=%s", info.volume_id)
+            return
         with _brick(self._settings) as library:
             self._mappings.close_dead(close_mapping)  # first: it holds the device
             connector = self._connector(library, info)
@@ -111,7 +118,7 @@ class BrickConnector(Connector):
     @contextmanager
     def _found(self, info: ConnectionInfo, size: int, key: VolumeKey | None) -> Iterator[_Found]:
         """What is to be opened, which goes with the block."""
-        with self._connected(info) as path:
+        with self._connected(info, size) as path:
             if key is None:
                 yield _Found(path, size, is_file=_may_be_file(info, path))
                 return
@@ -147,8 +154,28 @@ class BrickConnector(Connector):
             )
 
     @contextmanager
-    def _connected(self, info: ConnectionInfo) -> Iterator[str]:
-        """The path of the volume's device, which goes with the block."""
+    def _connected(self, info: ConnectionInfo, size: int) -> Iterator[str]:
+        """The path of the volume's device, which goes with the block; it is this volume's, and nobody else has it."""
+        check_volume(info)
+        with (
+            self._claims.held(addresses_of(info)),
+            self._device(info) as path,
+            self._identified(path, info, size) as real,
+        ):
+            yield real
+
+    @contextmanager
+    def _identified(self, path: str, info: ConnectionInfo, size: int) -> Iterator[str]:
+        """The device's own name, which stays its own while it is held open."""
+        with (
+            open_attached(path, is_file=_may_be_file(info, path)) as opened,
+            self._claims.held([check_device(opened.fd, info, size)]),
+        ):
+            yield opened.path
+
+    @contextmanager
+    def _device(self, info: ConnectionInfo) -> Iterator[str]:
+        """The path of what os-brick makes of the connection."""
         connection_data = _connection_data(info)
         with _brick(self._settings) as library:
             connector = self._connector(library, info)

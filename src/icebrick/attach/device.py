@@ -9,6 +9,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from icebrick.attach.base import HostDevice
@@ -54,13 +55,30 @@ def open_device_target(path: str, *, size: int, is_file: bool = False) -> Iterat
 @contextmanager
 def open_host_device(path: str, *, size: int, is_file: bool = False) -> Iterator[HostDevice]:
     """As `open_device_source`, for others to open too."""
+    with open_attached(path, is_file=is_file) as opened:
+        real = opened.path if opened.is_block else None
+        yield _OpenDevice(opened.fd, path, _checked_size(opened.fd, path, size), real)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A device that is held open, so that its own name, `path`, cannot become that of another one meanwhile."""
+
+    fd: int
+    path: str
+    is_block: bool
+
+
+@contextmanager
+def open_attached(path: str, *, is_file: bool = False) -> Iterator[Opened]:
+    """What is at `path`, as `open_device_source` wants it, without looking at its size."""
     with _attached(path, os.O_RDONLY, is_file=is_file) as fd:
-        # Held open, so that the name it really has cannot become that of another device meanwhile.
-        real = os.path.realpath(path) if stat.S_ISBLK(os.fstat(fd).st_mode) else None
+        is_block = stat.S_ISBLK(os.fstat(fd).st_mode)
+        real = os.path.realpath(path) if is_block else path
         with device_errors(f"look up {path}"):
-            if real is not None and os.stat(real).st_rdev != os.fstat(fd).st_rdev:
+            if is_block and os.stat(real).st_rdev != os.fstat(fd).st_rdev:
                 raise AttachError(f"{path} became another device when it was opened")
-        yield _OpenDevice(fd, path, _checked_size(fd, path, size), real)
+        yield Opened(fd, real, is_block)
 
 
 class _OpenDevice(HostDevice):

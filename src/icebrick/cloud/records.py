@@ -64,7 +64,7 @@ def attachment_from(record: Mapping[str, Any]) -> Attachment:
         id=record["id"],
         volume_id=record["volume_id"],
         status=record.get("status") or "",
-        connection=ConnectionInfo(kind, told) if kind else None,
+        connection=ConnectionInfo(kind, told, record["volume_id"]) if kind else None,
         server_id=record.get("instance"),
     )
 

@@ -22,16 +22,18 @@ class Fault:
     It applies to operations named `operation` ("*": all) on resources whose id or name has a match of the regular
     expression `match`, `when` the operation begins or has ended; not to the first `skip` of those, and then only to
     the next `times` (0: all). Action "fail" makes the operation fail, "delay" makes it last `seconds` longer, "wait"
-    holds it until the fault is released, at most `seconds`. The count starts anew with every new fault.
+    holds it until the fault is released, at most `seconds`, "mistake" (of initialize_connection alone, in the driver of
+    files) answers with the device of the volume `instead`. The count starts anew with every new fault.
     """
 
     operation: str = "*"
-    action: Literal["fail", "delay", "wait"] = "fail"
+    action: Literal["fail", "delay", "wait", "mistake"] = "fail"
     match: str = ""
     when: Literal["before", "after"] = "before"
     seconds: float = 60.0
     skip: int = 0
     times: int = 0
+    instead: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(4))
 
 

@@ -307,6 +307,17 @@ class CloudContract:
             with connector.open_source(attachment.connection, size=2 * GIB):
                 pass
 
+    def test_a_connection_to_another_volume_than_was_asked_for_is_refused(
+        self, cloud: Cloud, connector: Connector
+    ) -> None:
+        volume, other = (cloud.create_volume(VolumeSpec(name, 1)) for name in ("disk", "other"))
+        with attached_to(cloud, connector, other, Mode.WRITE) as attachment:
+            assert attachment.connection is not None
+            answered = replace(attachment.connection, volume_id=volume.id)
+            for opened in (connector.open_source, connector.open_target, connector.open_device):
+                with pytest.raises(AttachError, match=other.id), opened(answered, size=GIB):
+                    pass
+
     # Projects
 
     def test_other_projects_resources_do_not_exist(self, cloud: Cloud, stranger: Cloud) -> None:

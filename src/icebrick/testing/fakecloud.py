@@ -310,7 +310,7 @@ class FakeCloud(Cloud):
         with self._call("connect_attachment"):
             attachment = self._attachment(attachment_id)
             told: dict[str, Any] = {"attachment_id": attachment_id, "volume_id": attachment.volume_id}
-            attachment = replace(attachment, connection=ConnectionInfo(DRIVER, told))
+            attachment = replace(attachment, connection=ConnectionInfo(DRIVER, told, attachment.volume_id))
             self.records.attachments[attachment_id] = attachment
             self.records.exports[attachment_id] = attachment.volume_id
             return attachment

@@ -103,6 +103,8 @@ class FakeConnector(Connector):
             attachment = self._records.attachments.get(attachment_id)
             if attachment is None:
                 raise AttachError(f"attachment {attachment_id} is not exported")
+            if info.volume_id not in {"", attachment.volume_id}:
+                raise AttachError(f"attachment {attachment_id} is of volume {attachment.volume_id}")
             content = self._records.content[attachment.volume_id]
             read_only = self._records.modes[attachment_id] is Mode.READ
         return ReadOnlyTarget(content) if read_only else content

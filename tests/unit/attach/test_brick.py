@@ -90,3 +90,29 @@ def test_connection_data_is_neither_shown_nor_logged(
     with connector.open_source(info, size=SIZE):
         pass
     assert "chap-s3cret" not in caplog.text + repr(info)
+
+
+def test_a_device_that_another_connection_has_is_refused_and_left_to_it(
+    connector: BrickConnector, exported: Path
+) -> None:
+    with connector.open_source(local(exported), size=SIZE) as source:
+        again = connector.open_target(local(exported), size=SIZE)
+        with pytest.raises(AttachError, match="in use by another connection"), again:
+            pass
+        connector.disconnect(local(exported))
+        source.read_into(0, memoryview(bytearray(4)))
+    with connector.open_target(local(exported), size=SIZE):
+        pass
+
+
+def test_a_device_that_another_name_leads_to_is_refused_too(
+    connector: BrickConnector, exported: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "volume-2"
+    again.hardlink_to(exported)
+    with (
+        connector.open_source(local(exported), size=SIZE),
+        pytest.raises(AttachError, match=r"file .* is in use"),
+        connector.open_source(local(again), size=SIZE),
+    ):
+        pass

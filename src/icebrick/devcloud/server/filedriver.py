@@ -40,6 +40,7 @@ class FileDriver(driver.VolumeDriver):
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(OPTIONS)
         self._connecting = threading.Lock()  # one loop device a volume and mode: no two threads may make it
+        self._shown = {}  # by volume id: the file of another, where a fault wants that
 
     @staticmethod
     def get_driver_options():
@@ -142,7 +143,9 @@ class FileDriver(driver.VolumeDriver):
     @operation
     def initialize_connection(self, volume, connector, **kwargs) -> dict:
         readonly = self._wants_readonly(volume, connector)
-        path = self._path(volume)
+        if other := self.operations.mistaken("initialize_connection", volume):
+            self._shown[volume.id] = self._path(self.db.volume_get(cinder_context.get_admin_context(), other))
+        path = self._shown.get(volume.id) or self._path(volume)
         device = str(path)
         if self.configuration.filedriver_export == "loop":
             with self._connecting:
@@ -156,13 +159,14 @@ class FileDriver(driver.VolumeDriver):
         if self.configuration.filedriver_export == "file":
             return False
         with self._connecting:
+            path = self._shown.pop(volume.id, None) or self._path(volume)
             if connector is None:
-                loopdevices.detach(self._path(volume))
+                loopdevices.detach(path)
                 return False
             readonly = self._wants_readonly(volume, connector)
             if self._connections(volume, readonly=readonly) > 1:  # this one is still among them
                 return True
-            loopdevices.detach(self._path(volume), readonly=readonly)
+            loopdevices.detach(path, readonly=readonly)
         return False
 
     def _wants_readonly(self, volume, connector) -> bool:

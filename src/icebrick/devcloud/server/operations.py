@@ -18,6 +18,7 @@ from pathlib import Path
 from cinder import exception
 
 _POLL_SECONDS = 0.02
+_MISTAKE = "mistake"
 
 
 class FaultInjected(exception.VolumeBackendAPIException):
@@ -41,9 +42,20 @@ class Operations:
 
     def apply_faults(self, operation: str, when: str, subject: dict) -> None:
         for fault in self._faults():
+            if fault["action"] == _MISTAKE:
+                continue
             if _applies(fault, operation, when, subject) and self._is_due(fault):
                 self.record(operation, "fault", subject, fault=fault["id"])
                 self._act(fault, f"{when} {operation}")
+
+    def mistaken(self, operation: str, resource) -> str:
+        """The id of the volume that the operation is to take for `resource`; empty when it is to take it for itself."""
+        subject = _subject((resource,))
+        for fault in self._faults():
+            if fault["action"] == _MISTAKE and _applies(fault, operation, "before", subject) and self._is_due(fault):
+                self.record(operation, "fault", subject, fault=fault["id"])
+                return fault["instead"]
+        return ""
 
     def _faults(self) -> list[dict]:
         try:
