@@ -39,6 +39,7 @@ PROGRAMS = {
     "mkfs.btrfs": "btrfs-progs",  # the devcloud's pool: it copies by reflink, and freezes volumes at one instant
     "losetup": "mount",
     "fsfreeze": "util-linux",
+    "cryptsetup": "cryptsetup-bin",  # the keys of encrypted volumes
 }
 """Programs and the Debian packages that have them."""
 

@@ -118,30 +118,50 @@ def test_encrypted_data_go_out_and_come_back_as_they_are_stored(
         assert opens(device, old)
 
 
-def test_what_is_in_a_luks_volume_goes_out_and_comes_back_and_no_key_is_told(
+def test_the_image_of_what_is_in_a_luks_volume_goes_out_and_comes_back(
+    dm_crypt: None, agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str
+) -> None:
+    data = os.urandom(MIB)
+    with stored(cloud, connector, volume_id) as device, opened(device, key_of(cloud, volume_id)) as inside:
+        write(inside, 3 * MIB, data)
+    saved = backed_up(agent, volume_id, "--encrypted-volumes", "decrypt", "--mode", "blocks")
+    assert (saved["encryption"]["form"], saved["size"]) == ("decrypted", 1024 * MIB - 2 * MIB)
+    again = backed_up(agent, volume_id, "--mode", "blocks")
+    assert (again["parent_id"], again["digest"]) == (saved["snapshot_id"], saved["digest"])
+    cloud.delete_volume(volume_id)
+    new = agent.restore(volume_id, "--verify")
+    own = key_of(cloud, new["volume_id"])
+    with stored(cloud, connector, new["volume_id"]) as device, opened(device, own) as inside:
+        assert read(inside, 3 * MIB, MIB) == data
+    assert mappings() == []
+
+
+def test_files_in_a_luks_volume_go_out_and_come_back_and_no_key_is_told(
     dm_crypt: None, agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str, tmp_path: Path
 ) -> None:
     data = os.urandom(MIB)
     old = key_of(cloud, volume_id)
     with stored(cloud, connector, volume_id) as device, opened(device, old) as inside:
-        write(inside, 3 * MIB, data)
+        subprocess.run(["mkfs.ext4", "-q", inside], check=True)
+        with mounted(inside, tmp_path / "mounted") as root:
+            (root / "file").write_bytes(data)
     with watched_arguments() as seen:
-        decrypt = ("--encrypted-volumes", "decrypt", "--mode", "blocks")
+        decrypt = ("--encrypted-volumes", "decrypt", "--mode", "files")
         ran = agent.succeed("backup", "-vv", "--json", "--single-volume-id", volume_id, *decrypt)
         (saved,) = ran.record()["backups"]
-        assert (saved["encryption"]["form"], saved["size"]) == ("decrypted", 1024 * MIB - 2 * MIB)
-        again = backed_up(agent, volume_id)
-        assert (again["parent_id"], again["digest"]) == (saved["snapshot_id"], saved["digest"])
-
+        assert (saved["encryption"]["form"], saved["mode"]) == ("decrypted", "files")
         copy = agent.restore(volume_id, "--verify")
         cloud.delete_volume(volume_id)
         new = agent.restore(volume_id, "--verify", "--map-type", "luks=luks2")
     assert (copy["way"], new["way"]) == ("copy", "new")
     for restored in (copy, new):
         own = key_of(cloud, restored["volume_id"])
-        with stored(cloud, connector, restored["volume_id"]) as device, opened(device, own) as inside:
-            assert read(inside, 3 * MIB, MIB) == data
-            assert read(inside, 0, MIB) == bytes(MIB)
+        with (
+            stored(cloud, connector, restored["volume_id"]) as device,
+            opened(device, own) as inside,
+            mounted(inside, tmp_path / "mounted") as root,
+        ):
+            assert (root / "file").read_bytes() == data
     with stored(cloud, connector, new["volume_id"]) as device:
         assert not opens(device, old)
     assert mappings() == []
@@ -173,6 +193,16 @@ def test_a_killed_backup_leaves_nothing_decrypted(
     assert mappings() == []
     assert [volume.id for volume in cloud.volumes()] == [volume_id]
     assert list(cloud.snapshots()) == []
+
+
+@contextmanager
+def mounted(device: Path, folder: Path) -> Iterator[Path]:
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", device, folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def has_open(pid: int, beginning: str) -> bool:

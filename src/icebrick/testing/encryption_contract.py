@@ -63,6 +63,14 @@ class EncryptionContract:
         with pytest.raises(ResourceMissingError):
             cloud.get_key(how)
 
+    def test_the_key_of_a_volume_that_is_handed_over_goes_with_it(self, cloud: Cloud, stranger: Cloud) -> None:
+        volume = cloud.create_volume(VolumeSpec("secret", 1, volume_type="luks"))
+        before = cloud.get_key(encryption_of(cloud, volume))
+        taken = stranger.accept_transfer(cloud.create_transfer(volume.id, name="given"))
+        after = stranger.get_key(encryption_of(stranger, taken))
+        assert after.passphrase.reveal() == before.passphrase.reveal()
+        stranger.delete_volume(taken.id)
+
     def test_a_stranger_may_not_have_the_key(self, cloud: Cloud, stranger: Cloud, encrypted: Volume) -> None:
         how = encryption_of(cloud, encrypted)
         with pytest.raises(AccessForbiddenError, match=how.key_id):

@@ -418,6 +418,7 @@ class FakeCloud(Cloud):
     def accept_transfer(self, transfer: Transfer) -> Volume:
         with self._call("accept_transfer"):
             self._transfers.accept(transfer)
+            self._keys.take(transfer.volume_id)
             return told(self._view.volume(transfer.volume_id))
 
     def delete_transfer(self, transfer_id: str) -> None:

@@ -34,6 +34,12 @@ class FakeKeys:
         if key_id is not None:
             self._keep(volume_id, self._key(key_id).passphrase)
 
+    def take(self, volume_id: str) -> None:
+        """What was another project's becomes this one's, under another id."""
+        key = self.view.records.keys.pop(self.view.records.key_ids.pop(volume_id, ""), None)
+        if key is not None:
+            self._keep(volume_id, key.passphrase)
+
     def delete(self, volume_id: str) -> None:
         """A volume's goes with it."""
         self.view.records.keys.pop(self.view.records.key_ids.pop(volume_id, ""), None)
