@@ -100,14 +100,13 @@ class FtpSession(FileSession):
         if not wanted:
             return b""
         with self._translated("read", path):
-            content = bytearray(wanted)
             data = self._ftp.transfercmd(f"RETR {self._at(path)}", offset or None)
-            with data:
-                received = _receive(data, memoryview(content))
+            with data, data.makefile("rb") as file:
+                content = file.read(wanted)
             self._end_of_read(whole=offset + wanted == size)
-            if received != wanted:
-                raise BackendUnavailableError(f"{self._server} sent {received} instead of {wanted} bytes of {path}")
-        return bytes(content)
+            if len(content) != wanted:
+                raise BackendUnavailableError(f"{self._server} sent {len(content)} instead of {wanted} bytes of {path}")
+        return content
 
     def size(self, path: str) -> int:
         with self._translated("examine", path), self._telling_absence(path):
@@ -298,17 +297,6 @@ def translation(error: BaseException, message: str) -> BackendError:
     elif isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
         kind, hint = BackendError, "Check the name of the host."
     return kind(f"{message}: {text}", hint=hint)
-
-
-def _receive(data: socket.socket, content: memoryview) -> int:
-    """Fill it; answers how much came."""
-    received = 0
-    while received < len(content):
-        count = data.recv_into(content[received:])
-        if not count:
-            break
-        received += count
-    return received
 
 
 def _entry_for_machines(line: str) -> Entry | None:
