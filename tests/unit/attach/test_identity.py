@@ -1,6 +1,6 @@
 """Devices as sysfs shows them, in trees laid out as Linux does, and as SCSI disks tell of themselves.
 
-What real disks say is tested in the laboratory, `tests/lab/test_identity.py`.
+What real disks say is tested in the laboratory, `tests/integration/iscsi/check_identity.py`.
 """
 
 from __future__ import annotations
