@@ -39,8 +39,8 @@ _SCAN_ATTEMPTS = 5
 _CHATTY = ("os_brick", "oslo_concurrency", "oslo_privsep", "oslo.privsep", "oslo_service", "stevedore")
 """Loggers that tell commands and connection data at DEBUG, CHAP secrets among them, and tracebacks at ERROR."""
 _HINT = (
-    "os-brick needs root and the storage protocol's tools on this host, such as iscsiadm, multipath or nvme; for what is "
-    "in encrypted volumes cryptsetup and dm-crypt, without which --encrypted-volumes as-stored backs them up."
+    "os-brick needs root and the storage protocol's tools on this host, such as iscsiadm, multipath or nvme; for what "
+    "is in encrypted volumes cryptsetup and dm-crypt, without which --encrypted-volumes as-stored backs them up."
 )
 
 
