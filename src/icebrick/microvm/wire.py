@@ -37,7 +37,7 @@ NUMBER = struct.Struct("<I")
 SHORT = struct.Struct("<H")
 MOUNTED = struct.Struct("<IB")
 """Handle of the root directory, and whether there are subvolumes; then its STATUS."""
-STATUS = struct.Struct("<IIIqIqIQIQQ")
+STATUS = struct.Struct("<IIIqIqIQIqQ")
 """mode, uid, gid, mtime in seconds and nanoseconds, ctime the same, inode, links, size, rdev."""
 FETCHING = struct.Struct("<IIH")
 """Handle of the directory, most bytes of each file, and how many names follow."""

@@ -107,7 +107,7 @@ def _plant(root: Path) -> None:
     (root / "sized").write_bytes(bytes(range(256)) * (SIZE // 256) + bytes(SIZE % 256))
     many = root / "many"
     many.mkdir()
-    for number in range(40):
+    for number in range(24):
         (many / f"entry-number-{number}-with-a-long-name").write_bytes(b"%d" % number)
 
 

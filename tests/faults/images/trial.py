@@ -25,7 +25,7 @@ from icebrick.microvm.machine import started
 from icebrick.repository.blobstore import BlobStore
 from icebrick.testing.images import small_repository
 
-DISKS = 24
+DISKS = 26
 """Of one guest: starting one costs more than reading an image."""
 PATIENCE = Patience(answer=120, total=1800)
 _MOST = 256 << 20

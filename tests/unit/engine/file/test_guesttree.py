@@ -128,6 +128,11 @@ def test_names_that_lead_elsewhere_are_problems(name: bytes) -> None:
     assert result.stats.files_new == 1
 
 
+def test_numbers_that_no_file_can_have_are_problems() -> None:
+    result = backed_up(saying(LIST=listing(entry(b"negative", size=-1), entry(b"huge", size=MAX_SIZE + 1))))
+    assert {problem.path for problem in result.problems} == {"/negative", "/huge"}
+
+
 FILE = listing(entry(b"file", size=10))
 NOT_NOW = wire.FETCHED.pack(wire.NOT_NOW, 0)
 
