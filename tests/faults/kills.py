@@ -16,6 +16,8 @@ from tests.faults.victim import Victim, run
 
 from icebrick.devcloud.faults import Fault
 
+_REACHING = 600.0
+"""Seconds in which a command must get to where it is killed."""
 _HANGING, _HANGING_BLIND = 0.3, 5.0
 """Seconds after which a recovery that reaches no step is taken to wait for what Cinder is still doing; the second if it
 has not looked at the cloud yet."""
@@ -151,7 +153,7 @@ class Inside(Kill):
     def strike(self, scene: Scene, desk: Desk, flow: Flow) -> None:
         scene.devcloud.set_faults(self.fault)
         with Victim(scene.command(desk, *flow.arguments)) as victim:
-            scene.devcloud.wait_held(self.fault)
+            scene.devcloud.wait_held(self.fault, timeout=_REACHING)
             victim.kill()
 
     def recover(self, scene: Scene, desk: Desk) -> None:

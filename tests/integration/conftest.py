@@ -33,7 +33,8 @@ from icebrick.secret import Secret
 
 TOOLS = ("losetup", "mount", "umount", "mkfs.btrfs", "mkfs.ext4")
 FOLDER = Path("/var/tmp/icebrick-tests")
-WAIT_SECONDS = 60
+WAIT_SECONDS = 300
+LONGEST_PAUSE = 0.3
 LOOK_SECONDS = 0.15
 """Between two looks at what Cinder does; to look more often keeps it from doing it."""
 
