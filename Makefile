@@ -26,7 +26,8 @@ AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_V
     ICEBRICK_READER_DIR="$(ICEBRICK_READER_DIR)"
 endif
 
-.PHONY: help demo test check format bench kill-matrix storm docs clean setup setup-servers setup-lab setup-reader images
+.PHONY: help demo test check format bench kill-matrix kill-matrix-iscsi storm docs clean setup setup-servers setup-lab \
+    setup-reader images
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +60,9 @@ kill-matrix: setup ## kill a backup and a restore at every step; print what was 
 
 images: setup setup-reader ## read 560 damaged and malicious file systems in isolation (from SEED=n on), and count what became of them
 	$(AS_ROOT) $(PYTHON) -m tests.faults.images $(SEED)
+
+kill-matrix-iscsi: setup-lab ## the same over real iSCSI, in a guest of the laboratory (takes hours)
+	$(AS_ROOT) $(PYTHON) -m icebrick.testing.lab run --timeout 86400 -- $(PYTHON) -m tests.faults.kill_matrix --lvm
 
 storm: setup ## let everything fail by chance, over and over (RUNS=n, from SEED=n on)
 	PYTHONHASHSEED=0 $(PYTHON) -m tests.faults.storm $(RUNS) $(SEED)
