@@ -86,6 +86,8 @@ class IsolatedReader(FileReader):
         assert device.block_path is not None, "what has a file system has a path"
         with ExitStack() as stack:
             image = load_image(self.directory)
+            if file_system.type not in image.types:
+                raise NoFiles(f"the reader has no program for {file_system.type}, which Debian has in ntfs-3g")
             accelerator = working_accelerator(image, self.directory)
             stack.enter_context(self._turns)
             self.stop.check()

@@ -17,6 +17,7 @@ from icebrick.filesystem.base import FileSystem
 from icebrick.filesystem.make import make_file_system
 from icebrick.filesystem.mount import mounted_for_writing
 from icebrick.microvm import qemu
+from icebrick.microvm.image import Image
 from icebrick.testing.fakeconnector import FakeConnector, block_device_of
 from icebrick.workflow.readers import IsolatedReader
 from icebrick.workflow.restore_files import find_files
@@ -51,18 +52,20 @@ def test_a_btrfs_with_subvolumes_is_read_as_blocks_through_the_same_attachment(w
     assert calls(world, "create_attachment") == 1
 
 
-def test_files_of_fat_are_read_when_they_are_asked_for_but_do_not_come_back_into_the_cloud(world: World) -> None:
+@pytest.mark.parametrize(("file_system", "options"), [("vfat", ("-n", "STICK")), ("ntfs", ("-F", "-Q"))])
+def test_foreign_files_are_read_when_they_are_asked_for_but_do_not_come_back_into_the_cloud(
+    world: World, file_system: str, options: tuple[str, ...]
+) -> None:
     volume_id = world.make_volume().id
     with block_device_of(world.cloud.content(volume_id)) as device:
-        subprocess.run(["mkfs.vfat", "-n", "STICK", device], check=True, capture_output=True)
-    assert (
-        back_up(world, volume_id).mode_reason == "the volume holds a file system of type vfat, not of ext4, xfs, btrfs"
-    )
+        subprocess.run([f"mkfs.{file_system}", *options, device], check=True, capture_output=True)
+    reason = f"the volume holds a file system of type {file_system}, not of ext4, xfs, btrfs"
+    assert back_up(world, volume_id).mode_reason == reason
     saved = back_up(world, volume_id, FILES)
     assert (saved.mode, saved.problem_count) == (FILES, 0)
     assert find_files(world.repository.load_index(), world.repository.load_snapshot(saved.snapshot_id)).root is not None
     failure = world.failed_restore(volume_id)
-    assert failure.message == "a file system of type vfat can be read here, but neither made nor written"
+    assert failure.message == f"a file system of type {file_system} can be read here, but neither made nor written"
     assert failure.hint == "'icebrick restore --target DIRECTORY' restores its files to this host."
 
 
@@ -80,3 +83,15 @@ def test_without_a_virtual_machine_it_is_blocks_or_an_error_and_never_a_mount(
     assert failure.message.endswith(" is not installed")
     assert failure.hint is not None
     assert "--reader host" in failure.hint
+
+
+def test_what_the_guest_has_no_program_for_is_told_before_one_is_started(
+    world: World, boot_image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icebrick.workflow.readers.load_image", lambda _: replace(boot_image, ntfs=False))
+    monkeypatch.setattr("icebrick.workflow.readers.started", None)
+    volume_id = world.make_volume().id
+    with block_device_of(world.cloud.content(volume_id)) as device:
+        subprocess.run(["mkfs.ntfs", "-F", "-Q", device], check=True, capture_output=True)
+    (failure,) = world.back_up(volume_id, mode=FILES).failures
+    assert failure.message.endswith("the reader has no program for ntfs, which Debian has in ntfs-3g")
