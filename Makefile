@@ -7,7 +7,7 @@ JOBS ?= 3
 RUNS ?= 200
 SEED ?= 0
 TESTS ?= tests
-REQUIRE ?= restic,cinder,root,xfs,fuse,sshd,vsftpd,rclone,swift,seaweedfs,lab,vm
+REQUIRE ?= restic,cinder,root,cryptsetup,xfs,fuse,sshd,vsftpd,rclone,swift,seaweedfs,lab,vm
 
 # Servers and commands are started hundreds of times; without compiled modules each start takes ten times as long.
 unexport PYTHONDONTWRITEBYTECODE

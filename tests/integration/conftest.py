@@ -197,10 +197,9 @@ def compute_devcloud(session_compute_devcloud: Devcloud, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def session_key_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
-    """A devcloud with Barbican, and volume types luks and luks2; over iSCSI where the kernel has both ends of it."""
+    """A devcloud with Barbican, and volume types luks and luks2."""
     cloud = Devcloud(devcloud_folder / "keys", environment=devcloud_environment)
-    has_iscsi = Path("/sys/module/iscsi_target_mod").exists()
-    cloud.up(Settings(key_manager=True, storage="lvm" if has_iscsi else "files"), owned=True)
+    cloud.up(Settings(key_manager=True), owned=True)
     try:
         yield cloud
     finally:
