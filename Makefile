@@ -26,8 +26,7 @@ AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_V
     ICEBRICK_READER_DIR="$(ICEBRICK_READER_DIR)"
 endif
 
-.PHONY: help demo test check format bench kill-matrix kill-matrix-iscsi storm docs clean setup setup-servers setup-lab \
-    setup-reader images
+.PHONY: help demo test check format bench kill-matrix kill-matrix-iscsi storm docs clean setup setup-servers setup-lab setup-reader images
 .DEFAULT_GOAL := help
 
 help: ## list the targets
