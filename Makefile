@@ -26,16 +26,16 @@ AS_ROOT := sudo env PATH="$(PATH)" ICEBRICK_DEVCLOUD_VENV="$(ICEBRICK_DEVCLOUD_V
     ICEBRICK_READER_DIR="$(ICEBRICK_READER_DIR)"
 endif
 
-.PHONY: help demo test check format bench kill-matrix kill-matrix-iscsi storm docs clean setup setup-servers setup-lab setup-reader images
+.PHONY: help demo test check format bench kill-matrix kill-matrix-iscsi storm docs clean setup setup-tests setup-servers setup-lab setup-reader images
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F '|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F '|' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 demo: setup ## back up a volume, destroy it, restore it, prove it: on a real Cinder
 	@$(AS_ROOT) $(PYTHON) -m demo
 
-test: setup-servers setup-lab setup-reader ## run every test (TESTS=path for some, JOBS=n at a time)
+test: setup-tests ## run every test (TESTS=path for some, JOBS=n at a time)
 	$(AS_ROOT) $(PYTHON) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --require=$(REQUIRE) $(TESTS)
 
 check: setup ## formatting, lint, types, layers, sizes
@@ -57,7 +57,7 @@ bench: setup-servers ## measure against stock restic, as a table and as JSON
 kill-matrix: setup ## kill a backup and a restore at every step; print what was left before and after recovery
 	$(AS_ROOT) $(PYTHON) -m tests.faults.kill_matrix
 
-images: setup setup-reader ## read 560 damaged and malicious file systems in isolation (from SEED=n on), and count what became of them
+images: setup-reader ## read 560 damaged and malicious file systems in isolation (from SEED=n on), and count what became of them
 	$(AS_ROOT) $(PYTHON) -m tests.faults.images $(SEED)
 
 kill-matrix-iscsi: setup-lab ## the same over real iSCSI, in a guest of the laboratory (takes hours)
@@ -78,11 +78,14 @@ clean: ## remove environments, caches and everything else that was made here
 setup: ## install what is missing: Debian packages, .venv, .venv-devcloud (the others do it first)
 	@python3 tools/setup.py
 
-setup-servers: ## install also what storage servers need: further Debian packages, .venv-servers (test and bench do it)
+setup-tests: ## install and build all that tests need, at the same time (test does it)
+	@python3 tools/setup.py servers lab reader
+
+setup-servers: ## install also what storage servers need: further Debian packages, .venv-servers (bench does it)
 	@python3 tools/setup.py servers
 
-setup-lab: setup ## build also what guests of the laboratory start from (test does it)
+setup-lab: ## build also what guests of the laboratory start from
 	@python3 tools/setup.py lab
 
-setup-reader: setup ## install also what the isolated reader of file systems starts from (test does it)
+setup-reader: ## install also what the isolated reader of file systems starts from
 	@python3 tools/setup.py reader
