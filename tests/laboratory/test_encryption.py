@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 1800.0
-TESTS = ("tests/integration/test_workflows_encrypted.py", "-k", "files_in or killed")
+TESTS = ("tests/integration/test_workflows_encrypted.py", "-k", "files_in")
 
 
 def test_encrypted_volumes_are_read_and_written_decrypted(image: Image) -> None:
