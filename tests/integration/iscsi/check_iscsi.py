@@ -1,0 +1,105 @@
+"""Backups and restores over real iSCSI. After each nothing of it is on this host: see fixtures `devcloud`, `tenant`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.integration.agent import MIB, Agent, digest
+from tests.integration.iscsi.conftest import LvmTenant
+
+from icebrick.devcloud.devcloud import Devcloud
+from icebrick.devcloud.faults import Fault
+from icebrick.devcloud.iscsi import find_connections, target_prefix
+
+TARGETS = Path("/sys/kernel/config/target/iscsi")
+WAIT_SECONDS = 300.0
+WRONG = "wrongwrongwrong"
+
+
+def sessions_begun() -> int:
+    """How many iSCSI sessions this kernel has seen so far."""
+    log = subprocess.run(["dmesg"], check=True, capture_output=True, text=True).stdout
+    return log.count("iSCSI Initiator over TCP/IP")
+
+
+def test_a_volume_in_use_is_backed_up_twice_and_restored_to_a_copy(agent: Agent, tenant: LvmTenant) -> None:
+    volume = tenant.make()
+    guest = tenant.give_to_guest(volume)
+    tenant.write(volume, {0: os.urandom(8 * MIB)})
+    before = sessions_begun()
+
+    first = agent.back_up(volume)
+    tenant.write(volume, {4 * MIB: os.urandom(MIB)})
+    content = digest(tenant.file(volume))
+    second = agent.back_up(volume)
+
+    assert sessions_begun() == before + 2
+    assert second["parent_id"] == first["snapshot_id"]
+    assert first["bytes_packed"] > 8 * MIB
+    assert MIB <= second["bytes_packed"] < 2 * MIB
+    copy = tenant.adopt(agent.restore(volume)["volume_id"])
+    assert digest(tenant.file(copy)) == content
+    tenant.api.detach(guest)
+
+
+def test_a_volume_comes_back_in_place_and_when_it_is_gone(agent: Agent, tenant: LvmTenant) -> None:
+    volume = tenant.make()
+    tenant.write(volume, {0: os.urandom(2 * MIB)})
+    content = digest(tenant.file(volume))
+    agent.back_up(volume)
+    tenant.write(volume, {MIB: os.urandom(2 * MIB)})
+
+    agent.restore(volume, "--in-place")
+    assert digest(tenant.file(volume)) == content
+
+    for snapshot in tenant.api.get("/snapshots"):  # the safety snapshot, which is kept
+        tenant.api.remove("snapshot", snapshot["id"])
+    tenant.remove(volume)
+    restored = tenant.adopt(agent.restore(volume, "--verify")["volume_id"])
+    assert digest(tenant.file(restored)) == content
+
+
+@contextmanager
+def meanwhile(act: Callable[[], None]) -> Iterator[None]:
+    """Another thread does it; what it raises is raised at the end of the block."""
+    problems: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 - raised again
+            problems.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    thread.join()
+    for problem in problems:
+        raise problem
+
+
+def test_a_wrong_chap_password_is_an_error_and_leaves_nothing(
+    agent: Agent, tenant: LvmTenant, devcloud: Devcloud
+) -> None:
+    volume = tenant.make()
+    connected = Fault("initialize_connection", "wait", when="after", times=1)
+    devcloud.set_faults(connected)
+
+    def exchange_password() -> None:
+        devcloud.wait_held(connected, timeout=WAIT_SECONDS)
+        (password,) = TARGETS.glob(f"{target_prefix(devcloud.layout.directory)}*/tpgt_1/acls/*/auth/password")
+        password.write_text(WRONG)
+        devcloud.release(connected)
+
+    with meanwhile(exchange_password):
+        ran = agent("backup", "--single-volume-id", volume)
+    assert ran.code == 1
+    assert "os-brick" in ran.error
+    assert WRONG not in ran.out + ran.err
+    assert find_connections(devcloud.layout.directory) == frozenset()
+    tenant.assert_tidy()

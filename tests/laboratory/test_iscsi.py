@@ -1,0 +1,67 @@
+"""What needs iSCSI, in a guest: each test there is one here. What it says is shown as it comes, with `-s`."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from icebrick.testing.lab.guest import Job, run_in_guest
+from icebrick.testing.lab.image import Image, default_folder
+from icebrick.testing.lab.python import pack, python_environment, python_folders
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+CHECKS = ROOT / "tests" / "integration" / "iscsi"
+SECONDS = 1800.0
+
+
+def checks() -> Iterator[str]:
+    """Names of the tests that run in the guest; parameters make one more than a test."""
+    for path in sorted(CHECKS.glob("check_*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                yield f"{path.stem}::{node.name}"
+
+
+@pytest.fixture(scope="module")
+def outcomes(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[ElementTree.Element]]:
+    """What the guest's pytest reports of each test, once for each of its parameters."""
+    shared = tmp_path_factory.mktemp("guest")
+    report = shared / "report.xml"
+    folders = python_folders()
+    job = Job(
+        command=[
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "--durations=0", f"--junitxml={report}"),
+            *("--require=restic,cinder,root", "-o", "python_files=check_*.py", str(CHECKS)),
+        ],
+        seen=[ROOT],
+        packed=folders,
+        pack=pack(default_folder(), folders),
+        shared=[shared],
+        environment=python_environment(),
+        working=ROOT,
+        seconds=SECONDS,
+    )
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
+        code = run_in_guest(image, job, output)
+    assert report.exists(), f"the guest ended with {code} and reports nothing"
+    found: dict[str, list[ElementTree.Element]] = {}
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        name = case.attrib["name"].partition("[")[0]
+        found.setdefault(f"{case.attrib['classname'].rpartition('.')[2]}::{name}", []).append(case)
+    return found
+
+
+@pytest.mark.parametrize("check", list(checks()))
+def test_over_iscsi(outcomes: Mapping[str, list[ElementTree.Element]], check: str) -> None:
+    cases = outcomes.get(check, [])
+    assert cases, "the guest did not run it"
+    problems = [problem for case in cases for kind in ("failure", "error", "skipped") for problem in case.findall(kind)]
+    assert not problems, "\n".join(f"{problem.attrib.get('message')}\n{problem.text}" for problem in problems)
