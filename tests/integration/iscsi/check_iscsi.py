@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from tests.integration.agent import MIB, Agent, digest
 from tests.integration.iscsi.conftest import LvmTenant
 
@@ -103,3 +104,35 @@ def test_a_wrong_chap_password_is_an_error_and_leaves_nothing(
     assert WRONG not in ran.out + ran.err
     assert find_connections(devcloud.layout.directory) == frozenset()
     tenant.assert_tidy()
+
+
+@pytest.fixture
+def multipathd() -> Iterator[None]:
+    configuration = Path("/etc/multipath.conf")
+    configuration.write_text(
+        "defaults {\n user_friendly_names no\n find_multipaths no\n}\nblacklist {\n devnode ^ubd\n}\n"
+    )
+    daemon = subprocess.Popen(["multipathd", "-d", "-v1"])
+    try:
+        yield
+    finally:
+        daemon.terminate()
+        daemon.wait()
+        configuration.unlink()
+
+
+def test_a_volume_comes_by_two_ways_at_once(agent: Agent, tenant: LvmTenant, multipathd: None, tmp_path: Path) -> None:
+    volume = tenant.make()
+    tenant.write(volume, {0: os.urandom(MIB)})
+    content = digest(tenant.file(volume))
+    config = tmp_path / "icebrick.ini"
+    config.write_text("[agent]\nmultipath = yes\nenforce-multipath = yes\n")
+    before = sessions_begun()
+
+    report = agent.succeed("--config", str(config), "backup", "--json", "--single-volume-id", volume).record()
+
+    assert report["leftovers"] == []
+    assert sessions_begun() == before + 2
+    target = tmp_path / "image"
+    agent.succeed("restore", "--single-volume-id", volume, "--target", target)
+    assert digest(target) == content
