@@ -110,11 +110,11 @@ class BrickConnector(Connector):
                 _LOG.info("encrypted device=%s provider=%s", path, key.encryption.provider)
 
     def disconnect(self, info: ConnectionInfo) -> None:
-        if self._claims.taken(addresses_of(info)):  # of another connection, which this one is not to take away
-            _LOG.warning("left as it is, another connection uses it: device of volume=%s", info.volume_id)
-            return
         with _brick(self._settings) as library:
             self._mappings.close_dead(close_mapping)  # first: it holds the device
+            if self._claims.taken(addresses_of(info)):  # of another connection, which this one is not to take away
+                _LOG.warning("left as it is, another connection uses it: device of volume=%s", info.volume_id)
+                return
             connector = self._connector(library, info)
             connector.disconnect_volume(_connection_data(info), None, force=True, ignore_errors=True)
 
