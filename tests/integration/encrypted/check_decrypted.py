@@ -1,125 +1,28 @@
-"""Encrypted volumes with the real Cinder and Barbican: as they are stored, and decrypted where there is dm-crypt."""
+"""Encrypted volumes with the real Cinder and Barbican, decrypted: for the laboratory's guest, which has dm-crypt."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pytest
 from tests.e2e.conftest import COMMAND
 from tests.integration.agent import MIB, Agent
-from tests.integration.luks import CHEAP, cryptsetup, key_of, mappings, opened, opens, stored
+from tests.integration.encrypted.luks import backed_up, key_of, mappings, opened, opens, read, stored, write
 
-from icebrick.attach.brick import BrickConnector, BrickSettings
-from icebrick.cloud.base import VolumeSpec
+from icebrick.attach.brick import BrickConnector
 from icebrick.cloud.cinder import CinderCloud
-from icebrick.cloud.session import connect
-from icebrick.cloud.wait import Pace
-from icebrick.devcloud.devcloud import Devcloud
 
-PACE = Pace(first=0.02, longest=0.2, work=120, settle=30, attempts=1)
 WAIT_SECONDS = 120.0
 
 
-@pytest.fixture(autouse=True)
-def _cryptsetup(require: Callable[[str, Any, str], None]) -> None:
-    require("cryptsetup", shutil.which("cryptsetup"), "cryptsetup is not installed")
-
-
-@pytest.fixture
-def dm_crypt(require: Callable[[str, Any, str], None]) -> None:
-    require("dm-crypt", Path("/sys/module/dm_crypt").exists(), "the kernel has no dm-crypt")
-
-
-@pytest.fixture
-def devcloud(key_devcloud: Devcloud) -> Devcloud:
-    """That of all fixtures here."""
-    return key_devcloud
-
-
-@pytest.fixture
-def cloud(devcloud: Devcloud) -> Iterator[CinderCloud]:
-    """Alice. At the end of a test, all that she has is removed."""
-    with closing(connect("alice", pace=PACE)) as cloud:
-        yield cloud
-        for snapshot in cloud.snapshots():
-            cloud.delete_snapshot(snapshot.id)
-        for volume in cloud.volumes():
-            cloud.delete_volume(volume.id)
-
-
-@pytest.fixture
-def connector(tmp_path: Path) -> BrickConnector:
-    return BrickConnector(BrickSettings(tmp_path / "judge", ip="127.0.0.1"))
-
-
-@pytest.fixture
-def volume_id(cloud: CinderCloud, connector: BrickConnector) -> str:
-    """Of an encrypted volume with a header, but nothing in it."""
-    made = cloud.create_volume(VolumeSpec("secret", 1, volume_type="luks")).id
-    with stored(cloud, connector, made) as device:
-        assert cryptsetup("luksFormat", "--type=luks1", *CHEAP, device, key=key_of(cloud, made)) == 0
-    return made
-
-
-def backed_up(agent: Agent, volume_id: str, *arguments: str) -> dict[str, Any]:
-    report = agent.succeed("backup", "--json", "--single-volume-id", volume_id, *arguments).record()
-    assert report["leftovers"] == []
-    return dict(report["backups"][0])
-
-
-def test_encrypted_data_go_out_and_come_back_as_they_are_stored(
-    agent: Agent,
-    cloud: CinderCloud,
-    connector: BrickConnector,
-    volume_id: str,
-    login: Callable[..., Any],
-    devcloud: Devcloud,
-) -> None:
-    data = os.urandom(MIB)
-    with stored(cloud, connector, volume_id) as device:
-        write(device, 32 * MIB, data)
-    old = key_of(cloud, volume_id)
-    saved = backed_up(agent, volume_id, "--encrypted-volumes", "as-stored")
-    assert (saved["encryption"]["form"], saved["encryption"]["encryption"]["key_id"]) == (
-        "as-stored",
-        old.encryption.key_id,
-    )
-
-    copy = agent.restore(volume_id, "--verify")
-    assert (copy["way"], copy["encryption"]["needed_key_id"]) == ("copy", None)
-    with stored(cloud, connector, copy["volume_id"]) as device:
-        assert opens(device, key_of(cloud, copy["volume_id"]))
-        assert read(device, 32 * MIB, MIB) == data
-
-    # A new volume, while the old one's key can still be had.
-    admin = login(devcloud, "anna")
-    assert admin.request("POST", f"/volumes/{volume_id}/action", {"os-reset_status": {"status": "error"}})[0] == 202
-    new = agent.restore(volume_id, "--verify", "--recreate-vol-on-error")
-    assert (new["way"], new["encryption"]["needed_key_id"]) == ("new", None)
-    with stored(cloud, connector, new["volume_id"]) as device:
-        assert opens(device, key_of(cloud, new["volume_id"]))
-        assert not opens(device, old)
-        assert read(device, 32 * MIB, MIB) == data
-
-    # And when Cinder has deleted it with its volume.
-    cloud.delete_volume(volume_id)
-    told = agent.restore(volume_id)
-    assert told["encryption"]["needed_key_id"] == old.encryption.key_id
-    with stored(cloud, connector, told["volume_id"]) as device:
-        assert opens(device, old)
-
-
 def test_the_image_of_what_is_in_a_luks_volume_goes_out_and_comes_back(
-    dm_crypt: None, agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str
+    agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str
 ) -> None:
     data = os.urandom(MIB)
     with stored(cloud, connector, volume_id) as device, opened(device, key_of(cloud, volume_id)) as inside:
@@ -137,7 +40,7 @@ def test_the_image_of_what_is_in_a_luks_volume_goes_out_and_comes_back(
 
 
 def test_files_in_a_luks_volume_go_out_and_come_back_and_no_key_is_told(
-    dm_crypt: None, agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str, tmp_path: Path
+    agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str, tmp_path: Path
 ) -> None:
     data = os.urandom(MIB)
     old = key_of(cloud, volume_id)
@@ -176,7 +79,7 @@ def test_files_in_a_luks_volume_go_out_and_come_back_and_no_key_is_told(
 
 
 def test_a_killed_backup_leaves_nothing_decrypted(
-    dm_crypt: None, agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str
+    agent: Agent, cloud: CinderCloud, connector: BrickConnector, volume_id: str
 ) -> None:
     with stored(cloud, connector, volume_id) as device, opened(device, key_of(cloud, volume_id)) as inside:
         write(inside, 0, os.urandom(16 * MIB))
@@ -247,17 +150,3 @@ def watched_arguments() -> Iterator[Seen]:
 
 def files_of(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-
-
-def write(device: str | Path, offset: int, data: bytes) -> None:
-    with open(device, "r+b") as file:
-        file.seek(offset)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read(device: str | Path, offset: int, length: int) -> bytes:
-    with open(device, "rb") as file:
-        file.seek(offset)
-        return file.read(length)

@@ -1,15 +1,13 @@
-"""os-brick's encryptors, with the real Cinder and Barbican, on a kernel that has dm-crypt: in the laboratory."""
+"""os-brick's encryptors, with the real Cinder and Barbican, on a kernel that has dm-crypt: the laboratory's."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.integration.conftest import LOOK_SECONDS
 
 from icebrick.attach.brick import BrickConnector, BrickSettings
 from icebrick.cloud.cinder import CinderCloud
@@ -18,14 +16,7 @@ from icebrick.cloud.wait import Pace
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.testing.decryption_contract import DecryptionContract
 
-PACE = Pace(first=0.02, longest=0.2, work=60, settle=1, attempts=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _dm_crypt(require: Callable[[str, Any, str], None]) -> None:
-    subprocess.run(["modprobe", "dm_crypt"], check=False)
-    require("dm-crypt", Path("/sys/module/dm_crypt").exists(), "the kernel has no dm-crypt")
-    require("dm-crypt", shutil.which("cryptsetup"), "cryptsetup is not installed")
+PACE = Pace(first=LOOK_SECONDS, longest=0.4, work=60, settle=1, attempts=1)
 
 
 @pytest.fixture(scope="module")

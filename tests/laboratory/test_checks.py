@@ -1,4 +1,4 @@
-"""What needs iSCSI, in a guest: each test there is one here. What it says is shown as it comes, with `-s`."""
+"""What needs iSCSI or dm-crypt, in a guest: each test there is one here, which tells as it goes with `-s`."""
 
 from __future__ import annotations
 
@@ -18,28 +18,34 @@ from icebrick.testing.lab.python import pack, python_environment, python_folders
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-CHECKS = ROOT / "tests" / "integration" / "iscsi"
+CHECKS = ROOT / "tests" / "integration"
 SECONDS = 1800.0
 
 
 def checks() -> Iterator[str]:
-    """Names of the tests that run in the guest; parameters make one more than a test."""
-    for path in sorted(CHECKS.glob("check_*.py")):
+    """Names of the tests that run in the guest, and of the classes of such; parameters make one more than a test."""
+    for path in sorted(CHECKS.rglob("check_*.py")):
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name.startswith(("test_", "Test")):
                 yield f"{path.stem}::{node.name}"
+
+
+def name_of(case: ElementTree.Element) -> str:
+    """The same name, of one test in the guest's report."""
+    *_, above, last = case.attrib["classname"].split(".")
+    return f"{above}::{last}" if last.startswith("Test") else f"{last}::{case.attrib['name'].partition('[')[0]}"
 
 
 @pytest.fixture(scope="module")
 def outcomes(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[ElementTree.Element]]:
-    """What the guest's pytest reports of each test, once for each of its parameters."""
+    """What the guest's pytest reports of each test, once for each of its parameters or methods."""
     shared = tmp_path_factory.mktemp("guest")
     report = shared / "report.xml"
     folders = python_folders()
     job = Job(
         command=[
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "--durations=0", f"--junitxml={report}"),
-            *("--require=restic,cinder,root", "-o", "python_files=check_*.py", str(CHECKS)),
+            *("--require=restic,cinder,root,cryptsetup", "-o", "python_files=check_*.py", str(CHECKS)),
         ],
         seen=[ROOT],
         packed=folders,
@@ -54,13 +60,12 @@ def outcomes(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Mapping[
     assert report.exists(), f"the guest ended with {code} and reports nothing"
     found: dict[str, list[ElementTree.Element]] = {}
     for case in ElementTree.parse(report).getroot().iter("testcase"):
-        name = case.attrib["name"].partition("[")[0]
-        found.setdefault(f"{case.attrib['classname'].rpartition('.')[2]}::{name}", []).append(case)
+        found.setdefault(name_of(case), []).append(case)
     return found
 
 
 @pytest.mark.parametrize("check", list(checks()))
-def test_over_iscsi(outcomes: Mapping[str, list[ElementTree.Element]], check: str) -> None:
+def test_in_the_guest(outcomes: Mapping[str, list[ElementTree.Element]], check: str) -> None:
     cases = outcomes.get(check, [])
     assert cases, "the guest did not run it"
     problems = [problem for case in cases for kind in ("failure", "error", "skipped") for problem in case.findall(kind)]

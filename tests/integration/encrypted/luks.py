@@ -7,6 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from tests.integration.agent import Agent
 
 from icebrick.attach.base import Connector
 from icebrick.cloud.base import Cloud, Mode
@@ -56,3 +59,23 @@ def opened(device: str, key: VolumeKey) -> Iterator[Path]:
 def mappings() -> list[str]:
     """Decrypted devices of this host, whoever opened them."""
     return sorted(name for name in os.listdir("/dev/mapper") if name.startswith(("crypt-", "judge")))
+
+
+def backed_up(agent: Agent, volume_id: str, *arguments: str) -> dict[str, Any]:
+    report = agent.succeed("backup", "--json", "--single-volume-id", volume_id, *arguments).record()
+    assert report["leftovers"] == []
+    return dict(report["backups"][0])
+
+
+def write(device: str | Path, offset: int, data: bytes) -> None:
+    with open(device, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(device: str | Path, offset: int, length: int) -> bytes:
+    with open(device, "rb") as file:
+        file.seek(offset)
+        return file.read(length)
