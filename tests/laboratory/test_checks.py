@@ -45,6 +45,7 @@ def outcomes(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Mapping[
     job = Job(
         command=[
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "--durations=0", f"--junitxml={report}"),
+            *("-o", "tmp_path_retention_policy=none"),  # its files are in memory
             *("--require=restic,cinder,root,cryptsetup", "-o", "python_files=check_*.py", str(CHECKS)),
         ],
         seen=[ROOT],

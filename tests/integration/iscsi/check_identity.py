@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -68,7 +69,8 @@ class Storage:
     def make_store(self, content: bytes) -> Store:
         number = next(NUMBERS)
         store = Store(f"store{number}", self.folder / f"store{number}")
-        store.path.write_bytes(content + bytes(SIZE - len(content)))
+        store.path.write_bytes(content)
+        os.truncate(store.path, SIZE)
         store.directory.mkdir(parents=True)
         self.undo.callback(store.directory.rmdir)
         (store.directory / "control").write_text(f"fd_dev_name={store.path},fd_dev_size={SIZE}")
