@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import serving
-import sqlite_locking
+import sqlite_sharing
 from oslo_config import cfg
 from paste import deploy
 
@@ -24,7 +24,7 @@ def main() -> None:
     sys.argv = sys.argv[:1]
     directory = Path(arguments.directory)
     configure(directory)
-    sqlite_locking.use_write_ahead_log(str(directory / "barbican.db"))
+    sqlite_sharing.use_write_ahead_log(str(directory / "barbican.db"))
     paste_file = Path(sys.prefix) / "etc" / "barbican" / "barbican-api-paste.ini"
     os.umask(0o077)
     serving.serve(deploy.loadapp(f"config:{paste_file}", name="main"), arguments)

@@ -21,8 +21,9 @@ from cinder import i18n
 i18n.enable_lazy()
 
 import cinder.cmd.volume  # noqa: F401 - registers the volume service's options
+import prompt_messages
 import serving
-import sqlite_locking
+import sqlite_sharing
 from cinder import context, coordination, objects, rpc, service, version
 from cinder.common import config, constants
 from cinder.db import api as database
@@ -57,8 +58,8 @@ def configure(directory: Path) -> None:
 
 
 def migrate(directory: Path) -> None:
-    sqlite_locking.use_write_ahead_log(str(directory / "cinder.db"))
-    sqlite_locking.begin_writers_immediately()
+    sqlite_sharing.use_write_ahead_log(str(directory / "cinder.db"))
+    sqlite_sharing.share_database()
     migration.db_sync()
 
 
@@ -119,6 +120,7 @@ def main() -> None:
     configure(directory)
     migrate(directory)
     coordination.COORDINATOR.start()
+    prompt_messages.deliver_at_once()
     rpc.init(CONF)
     start_services()
     seed()

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import serving
-import sqlite_locking
+import sqlite_sharing
 
 KEY_FOLDERS = ("fernet-keys", "credential-keys")
 MARK = "keystone.seeded"
@@ -35,7 +35,7 @@ def drop_half_made_database(directory: Path) -> None:
     if not (directory / MARK).exists():
         for path in directory.glob("keystone.db*"):
             path.unlink()
-        sqlite_locking.use_write_ahead_log(str(directory / "keystone.db"))
+        sqlite_sharing.use_write_ahead_log(str(directory / "keystone.db"))
 
 
 def make_database(directory: Path) -> None:
@@ -59,7 +59,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     make_keys(directory)
     drop_half_made_database(directory)
-    sqlite_locking.begin_writers_immediately()
+    sqlite_sharing.share_database()
 
     from keystone.server import wsgi  # noqa: PLC0415 - reads the variable set above
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import nova.conf
+import prompt_messages
 import serving
-import sqlite_locking
+import sqlite_sharing
 from nova import config, context, objects, service
 from nova.api.openstack import wsgi_app  # noqa: F401 - makes the API's objects known
 from nova.compute import rpcapi as compute_rpc
@@ -49,8 +50,8 @@ def configure(directory: Path) -> None:
 def migrate(directory: Path) -> None:
     """Make the databases and the cells: one for servers, and the one that Nova wants for those it could not place."""
     for name in DATABASES:
-        sqlite_locking.use_write_ahead_log(str(directory / f"{name}.db"))
-    sqlite_locking.begin_writers_immediately()
+        sqlite_sharing.use_write_ahead_log(str(directory / f"{name}.db"))
+    sqlite_sharing.share_database()
     migration.db_sync(database="api")
     migration.db_sync(database="main")
     admin = context.get_admin_context()
@@ -124,6 +125,7 @@ def main() -> None:
     sys.argv = sys.argv[:1]
     directory = Path(arguments.directory)
     configure(directory)
+    prompt_messages.deliver_at_once()
     migrate(directory)
     nova_api = deploy.loadapp(f"config:{CONF.wsgi.api_paste_config}", name="osapi_compute")
     parts = {"/placement": placement(directory), "/network": no_networks}

@@ -3,6 +3,9 @@
 oslo.db begins every transaction with a deferred BEGIN. A transaction that reads and then writes while another
 has written in between fails at once, whatever the busy timeout; Cinder then loses, for example, a quota commit.
 Writers that BEGIN IMMEDIATE queue up instead, and with a write-ahead log readers never wait for them.
+
+Nor does oslo.db keep connections to SQLite: it opens the file and reads its schema for every transaction, and when the
+last is closed, SQLite folds the log back. That was a quarter of what Cinder computes.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 
 import sqlalchemy
-from oslo_db.sqlalchemy import enginefacade
+from oslo_db.sqlalchemy import enginefacade, engines
 
 
 def use_write_ahead_log(path: str) -> None:
@@ -20,8 +23,18 @@ def use_write_ahead_log(path: str) -> None:
     connection.close()
 
 
-def begin_writers_immediately() -> None:
+def share_database() -> None:
     """Patch oslo.db; call before the first session is opened."""
+    _begin_writers_immediately()
+    engines._init_connection_args.dispatch_for("sqlite")(_keep_connections)
+
+
+def _keep_connections(url, engine_args, kw):
+    """In the place of what makes oslo.db's engines without a pool."""
+    engine_args["poolclass"] = sqlalchemy.QueuePool
+
+
+def _begin_writers_immediately() -> None:
     factory = enginefacade._TransactionFactory
     plain_create_session = factory._create_session
 
