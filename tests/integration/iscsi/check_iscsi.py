@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +103,34 @@ def test_a_wrong_chap_password_is_an_error_and_leaves_nothing(
     assert ran.code == 1
     assert "os-brick" in ran.error
     assert WRONG not in ran.out + ran.err
+    assert find_connections(devcloud.layout.directory) == frozenset()
+    tenant.assert_tidy()
+
+
+def wait_until_read(least: int) -> None:
+    """So many bytes of a disk that came over iSCSI."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not any(512 * int(path.read_text().split()[2]) >= least for path in Path("/sys/block").glob("sd*/stat")):
+        assert time.monotonic() < end, "nobody reads"
+        time.sleep(0.05)
+
+
+def test_a_storage_that_goes_away_while_it_is_read_is_an_error_and_leaves_nothing(
+    agent: Agent, tenant: LvmTenant, devcloud: Devcloud
+) -> None:
+    volume = tenant.make()
+    tenant.write(volume, {0: os.urandom(64 * MIB)})
+
+    def go_away() -> None:
+        wait_until_read(16 * MIB)
+        for target in TARGETS.glob(f"{target_prefix(devcloud.layout.directory)}*"):
+            (target / "tpgt_1" / "enable").write_text("0")
+
+    with meanwhile(go_away):
+        ran = agent("--limit-upload", "4M", "backup", "--single-volume-id", volume)
+    assert ran.code == 1
+    assert "Input/output error" in ran.error
+    agent.succeed("cleanup")
     assert find_connections(devcloud.layout.directory) == frozenset()
     tenant.assert_tidy()
 
