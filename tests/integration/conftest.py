@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -37,6 +37,7 @@ WAIT_SECONDS = 300
 LONGEST_PAUSE = 0.3
 LOOK_SECONDS = 0.15
 """Between two looks at what Cinder does; to look more often keeps it from doing it."""
+AnyTenant = TypeVar("AnyTenant", bound=Tenant)
 
 
 @dataclass(frozen=True)
@@ -155,36 +156,55 @@ def remove_devclouds(folder: Path) -> None:
         folder.rmdir()
 
 
-@pytest.fixture(scope="session")
-def session_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
-    """A running devcloud; its Cinder answers with three entries at a time, so that every listing has pages."""
-    cloud = Devcloud(devcloud_folder / "session", environment=devcloud_environment)
-    cloud.up(Settings(page_size=3), owned=True)
+@contextlib.contextmanager
+def running(folder: Path, environment: Path, settings: Settings) -> Iterator[Devcloud]:
+    cloud = Devcloud(folder, environment=environment)
+    cloud.up(settings, owned=True)
     try:
         yield cloud
     finally:
         cloud.down()
+
+
+@contextlib.contextmanager
+def used(cloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devcloud]:
+    """By OpenStack clients too. It ends without faults, and the block must leave nothing on this host."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.clouds_yaml))
+    before = cloud.footprint()
+    yield cloud
+    cloud.set_faults()
+    assert not cloud.leaks(before)
+
+
+@contextlib.contextmanager
+def tidied(tenant: AnyTenant, cloud: Devcloud) -> Iterator[AnyTenant]:
+    """At the end of the block the project must have the volumes that the tenant knows of, and nothing else."""
+    yield tenant
+    cloud.set_faults()
+    unexpected = tenant.resources() - tenant.volumes
+    tenant.clear()
+    assert not unexpected
+
+
+@pytest.fixture(scope="session")
+def session_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
+    """A running devcloud; its Cinder answers with three entries at a time, so that every listing has pages."""
+    with running(devcloud_folder / "session", devcloud_environment, Settings(page_size=3)) as cloud:
+        yield cloud
 
 
 @pytest.fixture
 def devcloud(session_devcloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devcloud]:
     """The session's devcloud, without faults, for OpenStack clients too. The test must leave nothing on this host."""
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(session_devcloud.clouds_yaml))
-    before = session_devcloud.footprint()
-    yield session_devcloud
-    session_devcloud.set_faults()
-    assert not session_devcloud.leaks(before)
+    with used(session_devcloud, monkeypatch) as cloud:
+        yield cloud
 
 
 @pytest.fixture(scope="session")
 def session_compute_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
     """A devcloud with Nova."""
-    cloud = Devcloud(devcloud_folder / "compute", environment=devcloud_environment)
-    cloud.up(Settings(compute=True), owned=True)
-    try:
+    with running(devcloud_folder / "compute", devcloud_environment, Settings(compute=True)) as cloud:
         yield cloud
-    finally:
-        cloud.down()
 
 
 @pytest.fixture
@@ -198,22 +218,15 @@ def compute_devcloud(session_compute_devcloud: Devcloud, monkeypatch: pytest.Mon
 @pytest.fixture(scope="session")
 def session_key_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
     """A devcloud with Barbican, and volume types luks and luks2."""
-    cloud = Devcloud(devcloud_folder / "keys", environment=devcloud_environment)
-    cloud.up(Settings(key_manager=True), owned=True)
-    try:
+    with running(devcloud_folder / "keys", devcloud_environment, Settings(key_manager=True)) as cloud:
         yield cloud
-    finally:
-        cloud.down()
 
 
 @pytest.fixture
 def key_devcloud(session_key_devcloud: Devcloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devcloud]:
     """As `devcloud`, with Barbican."""
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(session_key_devcloud.clouds_yaml))
-    before = session_key_devcloud.footprint()
-    yield session_key_devcloud
-    session_key_devcloud.set_faults()
-    assert not session_key_devcloud.leaks(before)
+    with used(session_key_devcloud, monkeypatch) as cloud:
+        yield cloud
 
 
 @pytest.fixture(scope="session")
@@ -249,12 +262,8 @@ def server(compute: Compute, root: str) -> str:
 @pytest.fixture
 def tenant(devcloud: Devcloud, login: Callable[[Devcloud, str], CinderApi]) -> Iterator[Tenant]:
     """Alice. At the end of a test her project must have the volumes that she knows of, and nothing else."""
-    alice = Tenant(login(devcloud, "alice"), devcloud.layout.pool)
-    yield alice
-    devcloud.set_faults()
-    unexpected = alice.resources() - alice.volumes
-    alice.clear()
-    assert not unexpected
+    with tidied(Tenant(login(devcloud, "alice"), devcloud.layout.pool), devcloud) as alice:
+        yield alice
 
 
 @pytest.fixture

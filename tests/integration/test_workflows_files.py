@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.agent import GIB, MIB, Agent, Tenant, allocated, digest
+from tests.integration.conftest import running
 
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.faults import Fault
@@ -22,12 +23,8 @@ COMMAND = Path(sys.executable).with_name("icebrick")
 @pytest.fixture(scope="module")
 def session_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
     """Another than the other tests use."""
-    cloud = Devcloud(devcloud_folder / "files", environment=devcloud_environment)
-    cloud.up(Settings(export="file"), owned=True)
-    try:
+    with running(devcloud_folder / "files", devcloud_environment, Settings(export="file")) as cloud:
         yield cloud
-    finally:
-        cloud.down()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.agent import Agent, Tenant
-from tests.integration.conftest import CinderApi
+from tests.integration.conftest import CinderApi, running, tidied
 
 from icebrick.cloud.wait import Pace
 from icebrick.devcloud.devcloud import Devcloud
@@ -51,22 +51,14 @@ class LvmTenant(Tenant):
 
 @pytest.fixture(scope="session")
 def session_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
-    cloud = Devcloud(devcloud_folder / "lvm", environment=devcloud_environment)
-    cloud.up(Settings(storage="lvm", portals=2), owned=True)
-    try:
+    with running(devcloud_folder / "lvm", devcloud_environment, Settings(storage="lvm", portals=2)) as cloud:
         yield cloud
-    finally:
-        cloud.down()
 
 
 @pytest.fixture
 def tenant(devcloud: Devcloud, login: Callable[[Devcloud, str], CinderApi]) -> Iterator[LvmTenant]:
-    alice = LvmTenant(login(devcloud, "alice"), devcloud.layout.pool)
-    yield alice
-    devcloud.set_faults()
-    unexpected = alice.resources() - alice.volumes
-    alice.clear()
-    assert not unexpected
+    with tidied(LvmTenant(login(devcloud, "alice"), devcloud.layout.pool), devcloud) as alice:
+        yield alice
 
 
 @pytest.fixture
