@@ -26,6 +26,7 @@ from icebrick.attach.identity import check_device
 from icebrick.attach.luks import close_mapping, has_header, wipe_header
 from icebrick.attach.mappings import Mappings
 from icebrick.attach.named import addresses_of, check_volume
+from icebrick.attach.spawning import start_commands_lightly
 from icebrick.blockdev import BlockSource, BlockTarget
 from icebrick.connection import ConnectionInfo, ConnectorProperties
 from icebrick.encryption import VolumeKey
@@ -274,6 +275,7 @@ def _load(state_dir: Path) -> _Library:
         locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         cfg.CONF.set_override("lock_path", str(locks), group="oslo_concurrency")
         setup(cfg.CONF)
+    start_commands_lightly()
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.INFO if _LOG.isEnabledFor(logging.DEBUG) else logging.CRITICAL)
     if os.geteuid() == 0:

@@ -21,6 +21,7 @@ from cinder import i18n
 i18n.enable_lazy()
 
 import cinder.cmd.volume  # noqa: F401 - registers the volume service's options
+import light_commands
 import prompt_messages
 import serving
 import sqlite_sharing
@@ -121,6 +122,7 @@ def main() -> None:
     migrate(directory)
     coordination.COORDINATOR.start()
     prompt_messages.deliver_at_once()
+    light_commands.start_commands_lightly()
     rpc.init(CONF)
     start_services()
     seed()
