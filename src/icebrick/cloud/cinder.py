@@ -163,8 +163,7 @@ class CinderCloud(Cloud):
     def delete_volume(self, volume_id: str) -> None:
         what = Resource("volume", volume_id)
         if self._lifecycle.settled(lambda: self.find_volume(volume_id), _NOT_DELETABLE_YET, what):
-            self._api.delete(f"/volumes/{volume_id}", f"delete {what}")
-            self._lifecycle.until_gone(lambda: self.find_volume(volume_id), what)
+            self._lifecycle.delete(f"/volumes/{volume_id}", lambda: self.find_volume(volume_id), what)
 
     def force_delete_volume(self, volume_id: str) -> None:
         what = Resource("volume", volume_id)
@@ -193,8 +192,7 @@ class CinderCloud(Cloud):
     def delete_snapshot(self, snapshot_id: str) -> None:
         what = Resource("volume snapshot", snapshot_id)
         if self._lifecycle.settled(lambda: self._find_snapshot(snapshot_id), _SNAPSHOT_CHANGING, what):
-            self._api.delete(f"/snapshots/{snapshot_id}", f"delete {what}")
-            self._lifecycle.until_gone(lambda: self._find_snapshot(snapshot_id), what)
+            self._lifecycle.delete(f"/snapshots/{snapshot_id}", lambda: self._find_snapshot(snapshot_id), what)
 
     def force_delete_snapshot(self, snapshot_id: str) -> None:
         what = Resource("volume snapshot", snapshot_id)

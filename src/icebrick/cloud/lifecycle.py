@@ -31,10 +31,21 @@ class Lifecycle:
         with self._explained(get):
             return self._waiter.until(get, _AVAILABLE, what=what, seconds=self._waiter.pace.work)
 
-    def until_gone(self, find: Callable[[], S | None], what: Resource) -> None:
-        """UnexpectedStateError, with Cinder's reason, when it stays."""
+    def until_gone(
+        self, find: Callable[[], S | None], what: Resource, *, again: Callable[[], object] | None = None
+    ) -> None:
+        """UnexpectedStateError, with Cinder's reason, when it stays. `again` deletes once more what was busy."""
         with self._explained(find):
-            self._waiter.until_gone(find, what=what, seconds=self._waiter.pace.work)
+            self._waiter.until_gone(find, what=what, seconds=self._waiter.pace.work, again=again)
+
+    def delete(self, path: str, find: Callable[[], S | None], what: Resource) -> None:
+        """Also what is busy for a moment; it is gone on return. UnexpectedStateError, with Cinder's reason."""
+
+        def ask() -> None:
+            self._api.delete(path, f"delete {what}")
+
+        ask()
+        self.until_gone(find, what, again=ask)
 
     def settled(self, find: Callable[[], S | None], changing: frozenset[str], what: Resource) -> S | None:
         """Wait out what somebody asked for; what it became, None when it is gone.

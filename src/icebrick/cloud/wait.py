@@ -75,7 +75,7 @@ class Pace:
     settle: float = 300.0
     """For what somebody else asked for and may never end."""
     attempts: int = 5
-    """Of one request to a cloud that does not answer."""
+    """Of one request to a cloud that does not answer, and at deleting what is busy."""
 
 
 class Waiter:
@@ -110,18 +110,27 @@ class Waiter:
 
         return self._watch(look, arrived, what, seconds)
 
-    def until_gone(self, find: Callable[[], S | None], *, what: Resource, seconds: float) -> None:
+    def until_gone(
+        self, find: Callable[[], S | None], *, what: Resource, seconds: float, again: Callable[[], object] | None = None
+    ) -> None:
         """Return when `find` finds nothing.
 
-        UnexpectedStateError when it is no longer being deleted and yet there: the back end failed, or gave up on a
-        resource that is busy and made it available again.
+        A back end gives up on a resource that is busy, as LVM is while it still lets go of an attachment, and makes
+        it available again: then `again` asks once more, at longer and longer intervals.
+        UnexpectedStateError when it failed, or is still busy.
         """
+        intervals = iter([2.0**attempt for attempt in range(self.pace.attempts - 1)] if again is not None else [])
 
         def vanished(found: S | None) -> bool:
-            if found is not None and found.status not in _GOING:
+            if found is None or found.status in _GOING:
+                return found is None
+            if again is None or found.status != "available" or (delay := next(intervals, None)) is None:
                 hint = what.admin_hint if found.status.startswith("error") else None
                 raise UnexpectedStateError(f"{what} could not be deleted and is {found.status}", hint=hint)
-            return found is None
+            _LOG.warning("deleting once more what was busy: %s delay=%.0f", what, delay)
+            self._sleep(delay)
+            again()
+            return False
 
         self._watch(find, vanished, what, seconds)
 

@@ -80,6 +80,22 @@ def test_a_resource_that_the_back_end_found_busy_does_not_go(clock: FakeClock) -
         clock.waiter().until_gone(in_turn(states("deleting", "available")), what=IT, seconds=60)
 
 
+def test_what_is_busy_for_a_moment_is_deleted_once_more(clock: FakeClock) -> None:
+    look, asked = in_turn(states("available", "deleting", "available", "deleting", None)), []
+    clock.waiter().until_gone(look, what=IT, seconds=60, again=lambda: asked.append(clock.now))
+    assert (len(asked), asked[0]) == (2, 1)
+    assert asked[1] >= 3
+
+
+def test_what_stays_busy_does_not_go(clock: FakeClock) -> None:
+    asked: list[float] = []
+    with pytest.raises(UnexpectedStateError, match="could not be deleted and is available"):
+        clock.waiter().until_gone(
+            in_turn(states("available")), what=IT, seconds=60, again=lambda: asked.append(clock.now)
+        )
+    assert asked == pytest.approx([1, 3, 7, 15], abs=0.5)
+
+
 def test_a_deletion_that_never_ends_is_an_error(clock: FakeClock) -> None:
     with pytest.raises(UnexpectedStateError, match="volume 1f2e is still deleting after 60 s"):
         clock.waiter().until_gone(in_turn(states("deleting")), what=IT, seconds=60)
