@@ -106,7 +106,7 @@ def _problems(scene: Scene, desk: Desk, flow: Flow, complete: list[str], after: 
     yield from problems_of_repository(scene, desk)
 
 
-ON_LVM = ("backup", "cleanup", "restore to a copy", "restore anew")
+ON_LVM = ("backup", "cleanup", "restore to a copy", "restore anew", "restore in place", "cold backup")
 _COUNTS = [one.name for one in fields(Left)]
 
 
@@ -166,14 +166,13 @@ def main(arguments: Sequence[str]) -> int:
     if unknown:
         print(f"no flow {unknown[0]}, but {', '.join(FLOWS)}")
         return 2
-    settings = Settings(compute=not wanted or "cold backup" in wanted)
-    if on_lvm:
-        settings = Settings(storage="lvm")
+    chosen = wanted or (ON_LVM if on_lvm else FLOWS)
+    settings = Settings(storage="lvm" if on_lvm else _FILES.storage, compute="cold backup" in chosen)
     cells: list[Cell] = []
     bad = 0 if wanted or on_lvm else print_deaths()
     with unwind_on_signals(), own_scene(settings) as scene:
         print(heading())
-        for name in wanted or (ON_LVM if on_lvm else FLOWS):
+        for name in chosen:
             for cell in run_flow(scene, FLOWS[name](scene)):
                 print(row(cell), flush=True)
                 cells.append(cell)

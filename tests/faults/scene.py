@@ -19,7 +19,7 @@ from tests.faults.victim import run
 
 from icebrick.backend.layout import is_temporary
 from icebrick.backend.local import LocalBackend
-from icebrick.cloud.base import Cloud, GroupSpec, Mode, Volume, VolumeSpec
+from icebrick.cloud.base import Cloud, GroupSpec, Mode, Volume, VolumeSnapshot, VolumeSpec
 from icebrick.cloud.session import connect
 from icebrick.cloud.temporary import part_and_delete
 from icebrick.connection import ConnectorProperties
@@ -149,6 +149,14 @@ class Scene:
     def file_of(self, volume_id: str) -> Path:
         """The volume's bytes in the pool."""
         return self.devcloud.volume_path(volume_id)
+
+    def digest_of_snapshot(self, snapshot: VolumeSnapshot) -> str:
+        """Of the bytes of a volume that is made from it, and goes again."""
+        volume = self.cloud.create_clone(snapshot, name="look", metadata={})
+        try:
+            return digest_of(self.file_of(volume.id))
+        finally:
+            self.cloud.delete_volume(volume.id)
 
     def notes(self) -> list[str]:
         """Ids of the runs that this host has notes of."""

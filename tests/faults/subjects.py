@@ -79,7 +79,7 @@ class Itself(Subject):
             each for each in cloud.snapshots() if each.volume_id == volume.id and set(each.metadata) == {SAFETY_KEY}
         ]
         for snapshot in kept:
-            if digest_of(self._scene.devcloud.layout.pool / "snapshots" / f"snapshot-{snapshot.id}") != self.now:
+            if self._scene.digest_of_snapshot(snapshot) != self.now:
                 yield f"volume snapshot {snapshot.id} does not hold what the volume did"
         content = digest_of(self._file)
         if content != self.now and not kept:
