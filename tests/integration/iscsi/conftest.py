@@ -51,8 +51,16 @@ class LvmTenant(Tenant):
 
 @pytest.fixture(scope="session")
 def session_devcloud(devcloud_folder: Path, devcloud_environment: Path) -> Iterator[Devcloud]:
-    with running(devcloud_folder / "lvm", devcloud_environment, Settings(storage="lvm", portals=2)) as cloud:
+    with running(
+        devcloud_folder / "lvm", devcloud_environment, Settings(storage="lvm", portals=2, compute=True)
+    ) as cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def session_compute_devcloud(session_devcloud: Devcloud) -> Devcloud:
+    """The same."""
+    return session_devcloud
 
 
 @pytest.fixture

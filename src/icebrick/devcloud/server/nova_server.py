@@ -28,6 +28,7 @@ from nova.conductor import rpcapi as conductor_rpc
 from nova.db import migration
 from nova.objects import host_mapping
 from nova.scheduler import rpcapi as scheduler_rpc
+from nova.virt import fake
 from oslo_config import cfg
 from oslo_log import log as logging
 from paste import deploy
@@ -102,6 +103,12 @@ def start_services() -> None:
     host_mapping.discover_hosts(context.get_admin_context())
 
 
+def connector_of(driver: fake.FakeDriver, instance: object) -> dict:
+    """What Cinder is told of the host that connects; the fake hypervisor's own is refused by an iSCSI target."""
+    initiator = f"iqn.1993-08.org.debian:01:{driver._host}"
+    return {"ip": CONF.my_block_storage_ip, "initiator": initiator, "host": driver._host}
+
+
 def placement(directory: Path) -> Callable:
     """Placement's application, on options of its own: it does not share Nova's."""
     options = cfg.ConfigOpts()
@@ -126,6 +133,7 @@ def main() -> None:
     directory = Path(arguments.directory)
     configure(directory)
     prompt_messages.deliver_at_once()
+    fake.FakeDriver.get_volume_connector = connector_of
     migrate(directory)
     nova_api = deploy.loadapp(f"config:{CONF.wsgi.api_paste_config}", name="osapi_compute")
     parts = {"/placement": placement(directory), "/network": no_networks}
