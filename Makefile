@@ -53,6 +53,7 @@ bench: setup-servers ## measure against stock restic, as a table and as JSON
 	$(AS_ROOT) $(PYTHON) -m bench
 	$(AS_ROOT) $(PYTHON) -m bench.files
 	$(AS_ROOT) $(PYTHON) -m bench.media
+	$(AS_ROOT) $(PYTHON) -m bench.uploads
 
 kill-matrix: setup ## kill a backup and a restore at every step; print what was left before and after recovery
 	$(AS_ROOT) $(PYTHON) -m tests.faults.kill_matrix

@@ -88,12 +88,24 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench.media", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--media", type=lambda text: text.split(","), default=list(MEDIA), help="some of them")
-    parser.add_argument("--directory", type=Path, default=Path("build/bench-media"), help="for servers and images")
+    parser = media_parser("bench.media", __doc__, data_mib=1024)
     parser.add_argument("--rounds", type=int, default=3, help="pairs of runs of each kind")
-    parser.add_argument("--data", type=int, default=1024, help="MiB of incompressible data")
+    return parsed(parser)
+
+
+def media_parser(name: str, description: str | None, *, data_mib: int) -> argparse.ArgumentParser:
+    """For what sends incompressible data to servers."""
+    parser = argparse.ArgumentParser(prog=name, description=(description or "").partition("\n")[0])
+    parser.add_argument("--media", type=lambda text: text.split(","), default=list(MEDIA), help="some of them")
+    parser.add_argument("--data", type=int, default=data_mib, help="MiB of incompressible data")
+    home = Path("build") / name.replace(".", "-")
+    parser.add_argument("--directory", type=Path, default=home, help="for servers and what they store")
     parser.add_argument("--json", type=Path, help="write every single figure to this file")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command's arguments; it ends with 2 where they are wrong."""
     arguments = parser.parse_args()
     if unknown := set(arguments.media) - set(MEDIA):
         parser.error(f"no such medium: {', '.join(sorted(unknown))}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.agent import MIB, Agent, Ran, Tenant, digest, quota
+from tests.integration.agent import MIB, Agent, Tenant, digest, quota
+from tests.ran import Ran
 
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.faults import Fault

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.integration.agent import MIB, PASSWORD, Agent, Ran, Tenant
+from tests.integration.agent import MIB, PASSWORD, Agent, Tenant
+from tests.ran import Ran
 
 from icebrick.devcloud.devcloud import Devcloud
 from icebrick.devcloud.faults import Fault

@@ -84,14 +84,7 @@ driver = noop
 {back_end}
 [keystone_authtoken]
 www_authenticate_uri = {keystone_url}
-auth_url = {keystone_url}
-auth_type = password
-user_domain_name = Default
-project_domain_name = Default
-project_name = service
-username = cinder
-password = {password}
-# A service token lets a test end an attachment that belongs to a server.
+{login}# A service token lets a test end an attachment that belongs to a server.
 service_token_roles = service
 service_token_roles_required = true
 """
@@ -164,14 +157,7 @@ driver = noop
 
 [keystone_authtoken]
 www_authenticate_uri = {keystone_url}
-auth_url = {keystone_url}
-auth_type = password
-user_domain_name = Default
-project_domain_name = Default
-project_name = service
-username = barbican
-password = {password}
-"""
+{login}"""
 
 _NOVA = """\
 [DEFAULT]
@@ -228,13 +214,13 @@ send_service_user_token = true
 www_authenticate_uri = {keystone_url}
 {login}"""
 
-_NOVA_LOGIN = """\
+_LOGIN = """\
 auth_url = {keystone_url}
 auth_type = password
 user_domain_name = Default
 project_domain_name = Default
 project_name = service
-username = nova
+username = {user}
 password = {password}
 region_name = {region}
 """
@@ -266,7 +252,7 @@ def cinder_conf(layout: Layout, record: Record, environment: Path) -> str:
         page_size=record.settings.page_size,
         cinder_port=record.cinder_port,
         keystone_url=record.keystone_url,
-        password=record.password.reveal(),
+        login=_login("cinder", record),
         key_manager=_key_manager(record),
     )
 
@@ -296,14 +282,13 @@ def barbican_conf(layout: Layout, record: Record) -> str:
         debug=str(record.settings.debug).lower(),
         keystone_url=record.keystone_url,
         barbican_root=record.barbican_root,
-        password=password,
+        login=_login("barbican", record),
         master_key=urlsafe_b64encode(sha256(password.encode()).digest()).decode(),
     )
 
 
 def nova_conf(layout: Layout, record: Record, environment: Path) -> str:
     """`environment` is the virtual environment that Nova is installed in."""
-    login = _NOVA_LOGIN.format(keystone_url=record.keystone_url, password=record.password.reveal(), region=REGION)
     return _NOVA.format(
         directory=layout.directory,
         debug=str(record.settings.debug).lower(),
@@ -311,8 +296,14 @@ def nova_conf(layout: Layout, record: Record, environment: Path) -> str:
         root=record.nova_root,
         cinder_url=record.cinder_url,
         keystone_url=record.keystone_url,
-        login=login,
+        login=_login("nova", record),
     )
+
+
+def _login(user: str, record: Record) -> str:
+    """How a service of that user logs in to Keystone."""
+    password = record.password.reveal()
+    return _LOGIN.format(keystone_url=record.keystone_url, user=user, password=password, region=REGION)
 
 
 def placement_conf(layout: Layout) -> str:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
+from icebrick.testing.faults import Death
+
 
 @dataclass(slots=True)
 class _Fault:
@@ -53,6 +55,21 @@ class FaultPlan:
                 return
             fault.times -= 1
         raise fault.error
+
+
+class Mortal(FaultPlan):
+    """Dies at the `at`-th call; what the dead ask for has no effect."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    @contextmanager
+    def around(self, call: str) -> Iterator[None]:
+        self.calls.append(call)
+        if len(self.calls) >= self._at:
+            raise Death(call)
+        yield
 
 
 @dataclass(frozen=True, slots=True)

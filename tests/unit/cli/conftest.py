@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.ran import Ran
 
 from icebrick.backend.local import LocalBackend
 from icebrick.cli.main import run
@@ -19,20 +17,6 @@ from icebrick.repository.repository import init_repository
 from icebrick.secret import Secret
 
 PASSWORD = "correct horse battery staple"
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> list[Any]:
-        """The lines of standard output."""
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 Icebrick = Callable[..., Ran]

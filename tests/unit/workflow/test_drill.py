@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +13,8 @@ from icebrick.errors import AttachError, CloudError
 from icebrick.parallel import Slots
 from icebrick.progress import NO_PROGRESS
 from icebrick.repository.snapshot import Snapshot
-from icebrick.testing.faultplan import FaultPlan
+from icebrick.testing.faultplan import FaultPlan, Mortal
+from icebrick.testing.faults import Death
 from icebrick.workflow import verify_drill
 from icebrick.workflow.receipts import ProofKind
 from icebrick.workflow.restoring.content import open_content
@@ -124,25 +123,6 @@ def test_a_volume_type_that_is_gone_is_told_before_anything_is_made(
     with pytest.raises(CloudError, match="no volume type"):
         drill(world, snapshot)
     assert world.resources() == before
-
-
-class Death(BaseException):
-    """Stands for SIGKILL."""
-
-
-class Mortal(FaultPlan):
-    """Dies at the `at`-th call; what the dead ask for has no effect."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self._at = at
-
-    @contextmanager
-    def around(self, call: str) -> Iterator[None]:
-        self.calls.append(call)
-        if len(self.calls) >= self._at:
-            raise Death(call)
-        yield
 
 
 def test_whenever_a_drill_dies_the_next_run_removes_what_it_left(world: World, snapshot: Snapshot) -> None:

@@ -16,32 +16,14 @@ from icebrick.run import HOST_KEY, RUN_KEY, SAFETY_KEY
 from icebrick.testing.bytesdevice import BytesTarget
 from icebrick.testing.fakecloud import FakeCloud
 from icebrick.testing.fakerecords import ALPHA, SERVICE
-from icebrick.testing.faultplan import FaultPlan
+from icebrick.testing.faultplan import FaultPlan, Mortal
+from icebrick.testing.faults import Death
 from icebrick.workflow.request import RestoreRequest
 from icebrick.workflow.restoring.places import Logins
 
 CONTENT = os.urandom(2 << 20)
 LATER = b"written later"
 KINDS = ("volumes", "content", "snapshots", "attachments", "modes", "transfers")
-
-
-class Death(BaseException):
-    """Stands for SIGKILL."""
-
-
-class Mortal(FaultPlan):
-    """Dies at the `at`-th call; what the dead ask for has no effect."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self._at = at
-
-    @contextmanager
-    def around(self, call: str) -> Iterator[None]:
-        self.calls.append(call)
-        if len(self.calls) >= self._at:
-            raise Death(call)
-        yield
 
 
 @dataclass(frozen=True, slots=True)
