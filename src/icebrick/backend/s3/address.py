@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from icebrick.backend.location import Location
+from icebrick.backend.objects import clean_prefix
 from icebrick.errors import UsageError
 
 _AMAZON = re.compile(r"s3(?:[.-]([a-z]+-[a-z-]+-\d+))?\.amazonaws\.com(?:\.cn)?")
@@ -47,9 +47,3 @@ def parse_s3_address(location: Location) -> S3Address:
         prefix=clean_prefix(prefix),
         region=amazon[1] if amazon else None,
     )
-
-
-def clean_prefix(path: str) -> str:
-    """As restic has it: no empty parts and no dots, with a slash at its end; empty for the top."""
-    clean = posixpath.normpath(f"/{path}").lstrip("/")
-    return f"{clean}/" if clean else ""

@@ -29,14 +29,13 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from icebrick.backend.base import Backend, FileInfo, FileType, Handle
+from icebrick.backend.base import FileInfo, FileType, Handle
 from icebrick.backend.http.client import ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, connection_error
 from icebrick.backend.http.proxies import proxy_of
 from icebrick.backend.http.status import Answer
-from icebrick.backend.layout import handle_of, path_of
 from icebrick.backend.location import Location
+from icebrick.backend.objects import ObjectBackend
 from icebrick.backend.options import BackendOptions, connections_of
-from icebrick.backend.remotefile import load_file
 from icebrick.backend.s3.address import S3Address, parse_s3_address
 from icebrick.backend.s3.errors import error_of_code
 from icebrick.backend.viewfile import ViewFile
@@ -83,15 +82,13 @@ def _storage(values: Mapping[str, str]) -> _Storage:
     return _Storage(values.get("storage-class", "").upper() or None)
 
 
-class S3Backend(Backend):
+class S3Backend(ObjectBackend):
     """Objects below a prefix of a bucket; `client` is the library's."""
 
     def __init__(self, client: Any, address: S3Address, *, location: str, connections: int, storage: _Storage) -> None:
-        self.location = location
-        self.connections = connections
+        super().__init__(address.prefix, location=location, connections=connections)
         self._client = client
         self._bucket = address.bucket
-        self._prefix = address.prefix
         self._storage = storage
         self._made = False
 
@@ -107,26 +104,8 @@ class S3Backend(Backend):
                     raise
                 self._create_bucket()
 
-    def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
-        return load_file(self._file(handle), offset, length)
-
-    def stat(self, handle: Handle) -> FileInfo:
-        return self._file(handle).examine()
-
-    def list_files(self, file_type: FileType) -> Iterator[FileInfo]:
-        if file_type is FileType.CONFIG:
-            with suppress(FileMissingError):
-                yield self.stat(Handle(file_type))
-            return
-        for key, size in self._objects(
-            f"{self._prefix}{file_type.value}/", f"list {file_type.value} at {self.location}"
-        ):
-            handle = handle_of(key.removeprefix(self._prefix))
-            if handle is not None:
-                yield FileInfo(handle, size)
-
     def save(self, handle: Handle, data: Data) -> None:
-        file = self._file(handle)
+        file = self.file(handle)
         digest = hashlib.md5(data, usedforsecurity=False).digest()
         with _translated(f"save {file.where}", self._bucket, absent=BackendError):
             self._client.put_object(
@@ -139,7 +118,7 @@ class S3Backend(Backend):
             )
 
     def remove(self, handle: Handle) -> None:
-        file = self._file(handle)
+        file = self.file(handle)
         with suppress(FileMissingError), _translated(f"remove {file.where}", self._bucket):
             self._client.delete_object(Bucket=self._bucket, Key=file.key)
 
@@ -157,12 +136,10 @@ class S3Backend(Backend):
     def close(self) -> None:
         self._client.close()
 
-    def _file(self, handle: Handle) -> _S3File:
-        key = self._prefix + path_of(handle)
-        return _S3File(handle, f"{handle} at {self.location}", self._client, self._bucket, key)
+    def file(self, handle: Handle) -> _S3File:
+        return _S3File(handle, f"{handle} at {self.location}", self._client, self._bucket, self.key(handle))
 
-    def _objects(self, prefix: str, doing: str) -> Iterator[tuple[str, int]]:
-        """Page by page; no page is asked for before the one before is used up. A bucket that is missing has none."""
+    def objects(self, prefix: str, doing: str) -> Iterator[tuple[str, int]]:
         more: dict[str, str] = {}
         while True:
             with _translated(doing, self._bucket):

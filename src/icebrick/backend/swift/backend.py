@@ -15,15 +15,13 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from icebrick.backend.base import Backend, FileInfo, FileType, Handle
+from icebrick.backend.base import Handle
 from icebrick.backend.http.client import CONNECTIONS, MOST_BYTES, Request
 from icebrick.backend.http.files import HttpFile
 from icebrick.backend.http.status import Answer, check
-from icebrick.backend.layout import handle_of, path_of
 from icebrick.backend.location import Location
+from icebrick.backend.objects import ObjectBackend, clean_prefix
 from icebrick.backend.options import BackendOptions, connections_of
-from icebrick.backend.remotefile import load_file
-from icebrick.backend.s3.address import clean_prefix
 from icebrick.backend.swift.login import SwiftAccount, swift_account
 from icebrick.blockdev import Data
 from icebrick.errors import BackendError, FileMissingError, UsageError
@@ -48,16 +46,15 @@ def open_swift(location: Location, options: BackendOptions) -> SwiftBackend:
     )
 
 
-class SwiftBackend(Backend):
-    """Objects below `prefix`, which is empty or ends with a slash. `policy` is for a container that is made."""
+class SwiftBackend(ObjectBackend):
+    """Objects in a container. `policy` is for one that is made."""
 
     def __init__(self, account: SwiftAccount, container: str, prefix: str, *, policy: str | None = None) -> None:
-        self.location = f"swift:{container}:/{prefix.rstrip('/')}"
-        self.connections = account.client.connections
+        location = f"swift:{container}:/{prefix.rstrip('/')}"
+        super().__init__(prefix, location=location, connections=account.client.connections)
         self._client = account.client
         self._login = account.login
         self._container = quote(container, safe="")
-        self._prefix = prefix
         self._policy = policy
         self._made = False
 
@@ -70,24 +67,8 @@ class SwiftBackend(Backend):
         check(made, doing)
         self._made = made.status == 201
 
-    def load(self, handle: Handle, *, offset: int = 0, length: int | None = None) -> bytes:
-        return load_file(self._file(handle), offset, length)
-
-    def stat(self, handle: Handle) -> FileInfo:
-        return self._file(handle).examine()
-
-    def list_files(self, file_type: FileType) -> Iterator[FileInfo]:
-        if file_type is FileType.CONFIG:
-            with suppress(FileMissingError):
-                yield self.stat(Handle(file_type))
-            return
-        for name, size in self._objects(f"{self._prefix}{file_type.value}/"):
-            handle = handle_of(name.removeprefix(self._prefix))
-            if handle is not None:
-                yield FileInfo(handle, size)
-
     def save(self, handle: Handle, data: Data) -> None:
-        file = self._file(handle)
+        file = self.file(handle)
         doing = f"save {file.where}"
         # Refused with 422 when something else arrived.
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
@@ -98,7 +79,7 @@ class SwiftBackend(Backend):
         check(answer, doing)
 
     def remove(self, handle: Handle) -> None:
-        file = self._file(handle)
+        file = self.file(handle)
         doing = f"remove {file.where}"
         with suppress(FileMissingError):
             check(self._send(Request("DELETE", file.url, doing), {}), doing)
@@ -117,13 +98,11 @@ class SwiftBackend(Backend):
     def close(self) -> None:
         self._client.close()
 
-    def _file(self, handle: Handle) -> HttpFile:
-        path = f"{self._container}/{quote(self._prefix + path_of(handle))}"
+    def file(self, handle: Handle) -> HttpFile:
+        path = f"{self._container}/{quote(self.key(handle))}"
         return HttpFile(handle, f"{handle} at {self.location}", path, self._send)
 
-    def _objects(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Page by page; no page is asked for before the one before is used up."""
-        doing = f"list {prefix} at {self.location}"
+    def objects(self, prefix: str, doing: str) -> Iterator[tuple[str, int]]:
         marker = ""
         while True:
             query = urlencode({"format": "json", "prefix": prefix, "limit": _PAGE, "marker": marker})
