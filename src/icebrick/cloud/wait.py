@@ -116,7 +116,8 @@ class Waiter:
         """Return when `find` finds nothing.
 
         A back end gives up on a resource that is busy, as LVM is while it still lets go of an attachment, and makes
-        it available again: then `again` asks once more, at longer and longer intervals.
+        it available again: then `again` asks once more, at longer and longer intervals. Available is also what a dead
+        run's detachment, ending late, calls a volume that is just being deleted: asking is refused then, and it goes.
         UnexpectedStateError when it failed, or is still busy.
         """
         intervals = iter([2.0**attempt for attempt in range(self.pace.attempts - 1)] if again is not None else [])
@@ -129,7 +130,10 @@ class Waiter:
                 raise UnexpectedStateError(f"{what} could not be deleted and is {found.status}", hint=hint)
             _LOG.warning("deleting once more what was busy: %s delay=%.0f", what, delay)
             self._sleep(delay)
-            again()
+            try:
+                again()
+            except UnexpectedStateError as error:
+                _LOG.warning("looking again at what was not to be deleted: %s error=%s", what, error)
             return False
 
         self._watch(find, vanished, what, seconds)

@@ -96,6 +96,16 @@ def test_what_stays_busy_does_not_go(clock: FakeClock) -> None:
     assert asked == pytest.approx([1, 3, 7, 15], abs=0.5)
 
 
+def test_what_goes_while_it_is_called_available_is_not_missed(clock: FakeClock) -> None:
+    """A dead run's detachment ended while the volume was being deleted, and made it available."""
+
+    def refuse() -> None:
+        raise UnexpectedStateError("cannot delete volume 1f2e: Invalid volume")
+
+    clock.waiter().until_gone(in_turn(states("available", None)), what=IT, seconds=60, again=refuse)
+    assert clock.now >= 1
+
+
 def test_a_deletion_that_never_ends_is_an_error(clock: FakeClock) -> None:
     with pytest.raises(UnexpectedStateError, match="volume 1f2e is still deleting after 60 s"):
         clock.waiter().until_gone(in_turn(states("deleting")), what=IT, seconds=60)
